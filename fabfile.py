@@ -1,0 +1,1 @@
+from provisioning import namespace as namespace

@@ -1,0 +1,10 @@
+"""What is done on the seats: set passwords, start Jupyter, report. Of stacks/ only the hand-over's rooms are known here.
+
+`namespace` is what `fab` finds through fabfile.py. Keep this file's imports few: `fab --list` pays for each.
+"""
+
+from invoke import Collection
+
+from provisioning import tasks
+
+namespace = Collection.from_module(tasks)

@@ -1,0 +1,106 @@
+# shellcheck shell=sh disable=SC2154 # lib.sh and the parameters set them
+# Start this seat's Jupyter, or leave it alone if it runs as it should.
+# Parameters: candidates (places of jupyter, a line each), interface, workdir, port, mode (password or token),
+# password_hash, seconds (how long Jupyter may take to listen), anew (yes: start it anew even if it seems right).
+
+# find_jupyter: the first candidate that has the interface; sets jupyter.
+find_jupyter() {
+  while IFS= read -r candidate; do
+    if [ -n "$candidate" ] && [ -x "$candidate-$interface" ]; then
+      jupyter=$candidate
+      return 0
+    fi
+  done <<EOF
+${SEMINAR_JUPYTER-}
+$candidates
+$(command -v jupyter)
+EOF
+  return 1
+}
+
+# detached COMMAND...: in a session of its own, so that it outlives this connection and can be ended as a whole.
+detached() {
+  if command -v setsid >/dev/null; then
+    exec setsid "$@"
+  fi
+  exec perl -MPOSIX -e 'POSIX::setsid(); exec @ARGV or exit 127' "$@"
+}
+
+# settings_now: everything that a change of makes Jupyter start anew. Sets wanted and text.
+settings_now() {
+  if [ "$mode" = token ]; then
+    case $(cat "$config" 2>/dev/null) in
+      *'"token"'*) text=$(cat "$config") ;; # a token lives until a password takes its place
+      *)
+        token=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
+        text="{\"IdentityProvider\": {\"token\": \"$token\"}}"
+        ;;
+    esac
+  else
+    # As `jupyter server password` writes it, and with password_required Jupyter would rather end than do without.
+    text="{\"PasswordIdentityProvider\": {\"hashed_password\": \"$password_hash\", \"password_required\": true}}"
+  fi
+  wanted="$jupyter $interface $port $workdir $text"
+}
+
+launch() {
+  as_root=
+  [ "$(id -u)" = 0 ] && as_root=--allow-root
+  umask 022 # the participant's files are made as everywhere
+  # shellcheck disable=SC2086 # empty for everyone but root
+  JUPYTER_RUNTIME_DIR=$runtime detached "$jupyter" "$interface" --no-browser --port="$port" $as_root \
+    --ServerApp.ip=127.0.0.1 --ServerApp.port_retries=0 --ServerApp.root_dir="$HOME/$workdir" \
+    </dev/null >"$own/notebook.log" 2>&1
+}
+
+# why_it_ended: the reason in Jupyter's own log, as a sentence.
+why_it_ended() {
+  if grep -q "port $port is not available\|Address already in use" "$own/notebook.log" 2>/dev/null; then
+    echo "port $port on the machine is held by another program; end that program, or set seminar:notebook-port"
+  else
+    echo "Jupyter ended at once; its log says why"
+  fi
+}
+
+await_listening() {
+  tries=$((seconds * 5))
+  # Jupyter writes this file once it listens.
+  until [ -s "$runtime/jpserver-$pid.json" ]; do
+    if ! kill -0 "$pid" 2>/dev/null; then
+      rm -f "$own/notebook.pid"
+      fail "$(why_it_ended)"
+    fi
+    tries=$((tries - 1))
+    [ "$tries" -le 0 ] && fail "Jupyter did not begin to listen within $seconds seconds"
+    sleep 0.2
+  done
+}
+
+main() {
+  alone
+  find_jupyter || fail "no jupyter with '$interface' was found on the machine; install it there (pip install notebook)"
+  settings_now
+  mkdir -p "$HOME/$workdir" 2>/dev/null && cd "$HOME/$workdir" 2>/dev/null ||
+    fail "the working directory $workdir can't be made; something else has that name, or the disk is full"
+  state=changed
+  if running; then
+    if [ "$anew" = no ] && [ "$(cat "$own/settings" 2>/dev/null)" = "$wanted" ]; then
+      state=unchanged
+    else
+      end_jupyter
+    fi
+  fi
+  [ "$(cat "$config" 2>/dev/null)" = "$text" ] || put "$config" "$text"
+  if [ "$state" = changed ]; then
+    mkdir -p "$runtime" 2>/dev/null || fail "$runtime can't be made on the machine; its disk may be full"
+    rm -f "$own/settings"
+    launch &
+    pid=$!
+    put "$own/notebook.pid" "$pid"
+    await_listening
+    put "$own/settings" "$wanted" # last: a start that was cut short is done anew
+  fi
+  token=
+  [ "$mode" = token ] && token=$(printf '%s\n' "$text" | sed 's/.*"token": "\([^"]*\)".*/\1/')
+  reply "$state" pid "$pid" token "$token"
+}

@@ -1,0 +1,1 @@
+"""What exists: the participants, their seats and the machines. Never imports Fabric."""
