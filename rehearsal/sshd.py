@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 
 from rehearsal import ports
-from stacks.folders import make_private, write_private
+from stacks.folders import make_private, stack_folder, write_private
 from stacks import clients
 from stacks.outputs import HandOverSeat
 
@@ -117,6 +117,12 @@ def remove(machine: Mapping[str, Any]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     for laptop in machine["laptops"].values():
         shutil.rmtree(laptop["folder"], ignore_errors=True)
+
+
+def remove_all(stack: str) -> None:
+    """End and remove every machine found on disk, declared or not."""
+    for folder in (stack_folder(stack) / "machines").glob("*"):
+        _end(processes(folder))
 
 
 def processes(folder: Path) -> list[psutil.Process]:

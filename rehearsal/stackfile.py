@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from stacks.errors import SettingsError
-from stacks.folders import PROJECT_ROOT, stack_folder
+from stacks.folders import PROJECT_ROOT, make_private, stack_folder, write_private
 from stacks.settings import NAMESPACE, SeminarSettings
 
 _ENCRYPTED = "********"  # stands for a value that only the CLI can read
@@ -21,6 +21,7 @@ class StackFile:
     stack: str
     values: Mapping[str, str]
     encrypted: frozenset[str] = frozenset()
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def read(cls, stack: str) -> StackFile:
@@ -46,20 +47,38 @@ class StackFile:
         values: dict[str, str] = {}
         encrypted = set()
         for key, value in config.items():
-            namespace, _, name = str(key).rpartition(":")
-            if namespace not in ("", NAMESPACE):
+            name = _name(key)
+            if name is None:
                 continue  # a provider's, such as aws:region
             if isinstance(value, dict) and set(value) == {"secure"}:
                 encrypted.add(name)
                 values[name] = _ENCRYPTED
             else:
                 values[name] = _as_pulumi_writes(value)
-        return cls(stack, values, frozenset(encrypted))
+        return cls(stack, values, frozenset(encrypted), document)
 
     def numbered(self, participants: str) -> StackFile:
         """The same seminar with so many numbered participants in place of its roster."""
         values = {key: value for key, value in self.values.items() if key != "roster"}
-        return replace(self, values={**values, "participants": participants})
+        config = {key: value for key, value in self.document["config"].items() if _name(key) != "roster"}
+        config = {key: value for key, value in config.items() if _name(key) != "participants"}
+        document = {**self.document, "config": {**config, f"{NAMESPACE}:participants": participants}}
+        return replace(self, values={**values, "participants": participants}, document=document)
+
+    def write(self) -> Path:
+        """Write the file that this rehearsal runs with, so that the checked-in one stays as it is; returns its path.
+
+        The salt that the CLI added on an earlier run is kept.
+        """
+        import yaml
+
+        path = make_private(stack_folder(self.stack)) / f"Pulumi.{self.stack}.yaml"
+        document = dict(self.document)
+        if path.exists():
+            old = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            document = {**{key: old[key] for key in old if key == "encryptionsalt"}, **document}
+        write_private(path, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+        return path
 
     def settings(self) -> SeminarSettings:
         """Parse the values. Raises SettingsError."""
@@ -73,6 +92,11 @@ class StackFile:
                 f"Pulumi.{self.stack}.yaml: {names} is encrypted and only the Pulumi CLI can read it; "
                 "`make pulumi` installs it, or remove the key and use `fab set-password` after `make rehearse`."
             )
+
+
+def _name(key: object) -> str | None:
+    namespace, _, name = str(key).rpartition(":")
+    return name if namespace in ("", NAMESPACE) else None
 
 
 def _as_pulumi_writes(value: Any) -> str:

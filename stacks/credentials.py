@@ -19,8 +19,8 @@ from stacks.errors import SettingsError
 from stacks.seats import Seat, by_machine
 from stacks.settings import SeminarSettings, password_fault
 
-# A JSON object, seat id -> password, that `fab set-password` hands to one `pulumi up`. The environment and not argv,
-# which every user of the computer can read.
+# A JSON object, seat id -> password ("" for a generated one), that `fab set-password` hands to one `pulumi up`. The
+# environment and not argv, which every user of the computer can read.
 NEW_PASSWORDS_VARIABLE = "SEMINAR_NEW_PASSWORDS"
 
 _CONSONANTS, _VOWELS = "bdfghjkmnprstvz", "aeiou"  # without letters that look or sound alike
@@ -123,11 +123,13 @@ class _MachineCredentialsProvider(ResourceProvider):
         seats: dict[str, dict[str, str]] = {}
         for id_ in news["seat_ids"]:
             old = olds.get(id_)
-            wanted = news["new_passwords"].get(id_)
-            if not wanted and (old is None or shared_is_new):
+            wanted = None
+            if id_ in news["new_passwords"]:
+                wanted = news["new_passwords"][id_] or new_password()
+            elif old is None or shared_is_new:
                 wanted = shared or new_password()
             if old is None:
-                seats[id_] = _new_seat(id_, wanted)
+                seats[id_] = _new_seat(id_, wanted or new_password())
             elif wanted and wanted != old["password"]:
                 seats[id_] = {**old, "password": wanted, "password_hash": jupyter_hash(wanted)}
             else:
@@ -188,7 +190,7 @@ def new_passwords_from(text: str) -> dict[str, str]:
         return {}
     try:
         passwords = json.loads(text)
-        good = all(isinstance(value, str) and not password_fault(value) for value in passwords.values())
+        good = all(isinstance(value, str) and not (value and password_fault(value)) for value in passwords.values())
     except (ValueError, AttributeError):
         good = False
     if not good:

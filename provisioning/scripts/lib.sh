@@ -26,9 +26,9 @@ reply() {
   printf '}\n'
 }
 
-# fail REASON: the answer where nothing can be done, with the last lines of Jupyter's log.
+# fail REASON [LOG]: the answer where nothing can be done, with the last lines of a log.
 fail() {
-  reply failed reason "$1" log "$(tail -n 8 "$own/notebook.log" 2>/dev/null)"
+  reply failed reason "$1" log "$(tail -n 8 "${2-/dev/null}" 2>/dev/null)"
   exit 0
 }
 

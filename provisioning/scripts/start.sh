@@ -68,10 +68,10 @@ await_listening() {
   until [ -s "$runtime/jpserver-$pid.json" ]; do
     if ! kill -0 "$pid" 2>/dev/null; then
       rm -f "$own/notebook.pid"
-      fail "$(why_it_ended)"
+      fail "$(why_it_ended)" "$own/notebook.log"
     fi
     tries=$((tries - 1))
-    [ "$tries" -le 0 ] && fail "Jupyter did not begin to listen within $seconds seconds"
+    [ "$tries" -le 0 ] && fail "Jupyter did not begin to listen within $seconds seconds" "$own/notebook.log"
     sleep 0.2
   done
 }
@@ -80,8 +80,9 @@ main() {
   alone
   find_jupyter || fail "no jupyter with '$interface' was found on the machine; install it there (pip install notebook)"
   settings_now
-  mkdir -p "$HOME/$workdir" 2>/dev/null && cd "$HOME/$workdir" 2>/dev/null ||
+  if ! mkdir -p "$HOME/$workdir" 2>/dev/null || ! cd "$HOME/$workdir" 2>/dev/null; then
     fail "the working directory $workdir can't be made; something else has that name, or the disk is full"
+  fi
   state=changed
   if running; then
     if [ "$anew" = no ] && [ "$(cat "$own/settings" 2>/dev/null)" = "$wanted" ]; then

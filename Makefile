@@ -1,0 +1,58 @@
+# Each target sets up what it needs; nothing is installed outside .venv but, for a rehearsal, an OpenSSH server.
+.PHONY: help setup rehearse rehearse-down test check format bench pulumi lock clean
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+PARTICIPANTS ?=
+SETUP = PYTHON='$(PYTHON)' sh rehearsal/setup.sh
+REHEARSAL = requirements.txt requirements-rehearsal.txt
+ALL = $(REHEARSAL) requirements-dev.txt
+SHELL_FILES = provisioning/scripts/*.sh rehearsal/setup.sh .ci/run
+
+help: ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
+
+setup: ## the virtual environment, with what the organiser needs
+	@$(SETUP) requirements.txt
+
+rehearse: ## the whole seminar on this computer (PARTICIPANTS=50 for a full class)
+	@$(SETUP) $(REHEARSAL) --sshd
+	@.venv/bin/python -m rehearsal up $(if $(PARTICIPANTS),--participants '$(PARTICIPANTS)')
+
+rehearse-down: ## end the rehearsal and remove what it made
+	@$(SETUP) $(REHEARSAL)
+	@.venv/bin/python -m rehearsal down
+
+test: ## every test that can run here
+	@$(SETUP) $(ALL) --sshd
+	@.venv/bin/python -m pytest
+
+check: ## formatting, lint, types, shell
+	@$(SETUP) $(ALL)
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/shellcheck $(SHELL_FILES)
+
+format: ## format the code
+	@$(SETUP) $(ALL)
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+bench: ## measure, side by side
+	@$(SETUP) $(ALL) --sshd
+	@.venv/bin/python -m bench
+
+pulumi: ## install the Pulumi CLI into .venv with its own installer
+	@$(SETUP) requirements.txt
+	@.venv/bin/python -m rehearsal.install_pulumi
+
+lock: ## pin the requirements anew from the .in files
+	@$(SETUP) $(ALL)
+	@.venv/bin/python -m pip install --quiet uv
+	@for name in requirements requirements-rehearsal requirements-dev; do \
+	  .venv/bin/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate \
+	    --output-file $$name.txt $$name.in || exit; done
+
+clean: rehearse-down ## also remove .venv
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,118 @@
+"""The rehearsal through the Pulumi CLI: `pulumi up` and `pulumi destroy` with the project's own local backend."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Callable
+
+import psutil
+
+from provisioning import pulumi_cli
+from rehearsal.stackfile import StackFile
+from stacks.errors import RequestError
+from stacks.folders import PROJECT_ROOT, SEMINAR_FOLDER, engine_of
+
+Progress = Callable[[str, str], None]
+_STEP = re.compile(r"pulumi-python:dynamic:\w+ (\S+) (created|updated|deleted)\b")
+_COUNT = re.compile(r"(\d+) (created|updated|deleted|unchanged)\b")
+
+
+def up(stack: str, stack_file: StackFile, progress: Progress) -> dict[str, int]:
+    """Make the stack if need be, and bring it up. Returns how many resources changed how. Raises SeminarError."""
+    pulumi_cli.make_passphrase()
+    _free_stale_lock(stack)
+    if engine_of(stack) is None:
+        kept = _read(stack)
+        pulumi_cli.run("stack", "init", stack)
+        _restore(stack, kept)  # `stack init` adds its salt to the checked-in file; ours stands in the copy
+    used = stack_file.write()
+    printed = _stream(
+        progress,
+        *("up", "--stack", stack, "--config-file", str(used), "--yes", "--skip-preview", "--suppress-outputs"),
+    )
+    counts = {what: int(count) for count, what in _COUNT.findall(printed.rpartition("Resources:")[2])}
+    return {name: counts.get(word, 0) for name, word in _WORDS.items()}
+
+
+_WORDS = {"created": "created", "updated": "updated", "same": "unchanged", "deleted": "deleted"}
+
+
+def destroy(stack: str, progress: Progress) -> None:
+    """Destroy the stack and forget it, but for its checked-in file. Raises SeminarError."""
+    _free_stale_lock(stack)
+    _stream(progress, "destroy", "--stack", stack, "--yes", "--skip-preview", "--suppress-outputs")
+    pulumi_cli.run("stack", "rm", stack, "--yes", "--preserve-config")
+
+
+def _stream(progress: Progress, *words: str) -> str:
+    """Run the CLI, reporting each resource as it ends; returns what it printed. Raises SeminarError."""
+    binary = pulumi_cli.find()
+    if binary is None:
+        raise RequestError(f"This rehearsal was begun with the Pulumi CLI. {pulumi_cli.MISSING}")
+    process = subprocess.Popen(
+        [binary, *words, "--non-interactive", "--color", "never"],
+        cwd=PROJECT_ROOT,
+        env=pulumi_cli.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    assert process.stdout is not None  # asked for above
+    printed = []
+    try:
+        for line in process.stdout:
+            printed.append(line)
+            if step := _STEP.search(line):
+                progress(step[1], step[2])
+    except KeyboardInterrupt:
+        # The terminal sent Ctrl-C to the CLI as well: it ends what is under way and writes its state.
+        with contextlib.suppress(KeyboardInterrupt):
+            process.wait(timeout=60)
+        raise
+    text = "".join(printed)
+    if process.wait():
+        raise pulumi_cli.failure(words[0], text)
+    return text
+
+
+def _free_stale_lock(stack: str) -> None:
+    """Cancel the lock of an engine that was killed on this computer: nobody else would."""
+    locks = list((SEMINAR_FOLDER / ".pulumi" / "locks").glob(f"organization/seminar/{stack}/*.json"))
+    for lock in locks:
+        try:
+            holder = json.loads(lock.read_text())
+        except (OSError, ValueError):
+            continue
+        here = holder.get("hostname") == socket.gethostname()
+        if not here or (psutil.pid_exists(holder["pid"]) and "pulumi" in _name(holder["pid"])):
+            raise RequestError(
+                f"The stack {stack!r} is held by another run (process {holder.get('pid')} on {holder.get('hostname')}); "
+                "wait until it has ended."
+            )
+    if locks:
+        pulumi_cli.run("cancel", "--stack", stack, "--yes")
+
+
+def _name(pid: int) -> str:
+    try:
+        return psutil.Process(pid).name()
+    except psutil.Error:
+        return ""
+
+
+def _read(stack: str) -> bytes:
+    return (PROJECT_ROOT / f"Pulumi.{stack}.yaml").read_bytes()
+
+
+def _restore(stack: str, kept: bytes) -> None:
+    path = PROJECT_ROOT / f"Pulumi.{stack}.yaml"
+    if path.read_bytes() != kept:
+        path.write_bytes(kept)
+        os.chmod(path, 0o644)

@@ -1,0 +1,80 @@
+#!/bin/sh
+# Make .venv and install what is asked for: setup.sh REQUIREMENTS... [--sshd]. Does nothing where all is there already.
+set -eu
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
+
+# as_root COMMAND...: where this user may; else say which package is missing, in $missing.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+    sudo "$@"
+  else
+    echo "$missing" >&2
+    exit 2
+  fi
+}
+
+apt_install() {
+  if ! command -v apt-get >/dev/null; then
+    echo "$missing" >&2
+    exit 2
+  fi
+  echo "Installing $1 …"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$1" >/dev/null 2>&1 || {
+    as_root apt-get update -qq >/dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$1" >/dev/null
+  }
+}
+
+make_venv() {
+  command -v "$python" >/dev/null || { echo "There is no python3; install Python 3.10 or newer." >&2; exit 2; }
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
+    echo "$python is $("$python" -c 'import platform; print(platform.python_version())'); expected 3.10 or newer. Set PYTHON=/path/to/one." >&2
+    exit 2
+  }
+  if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    missing="$python can't make virtual environments; install python3-venv (Debian, Ubuntu)."
+    apt_install python3-venv
+  fi
+  "$python" -m venv .venv
+}
+
+# The distribution starts its own sshd on port 22 when the package comes in; a rehearsal must open nothing.
+install_sshd() {
+  missing="No OpenSSH server was found; install openssh-server (Debian, Ubuntu, Fedora), then run this again."
+  guard=/usr/sbin/policy-rc.d
+  if [ -e "$guard" ]; then
+    apt_install openssh-server
+  else
+    as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$guard; chmod 755 $guard"
+    apt_install openssh-server || failed=yes
+    as_root rm -f "$guard"
+    [ -z "${failed-}" ] || { echo "$missing" >&2; exit 2; }
+  fi
+  if [ -d /run/systemd/system ]; then
+    as_root systemctl disable --now ssh.service ssh.socket >/dev/null 2>&1 || true
+  fi
+  echo "Installed openssh-server for the rehearsal; its own service is off, so port 22 stays closed."
+}
+
+mkdir -p -m 700 .seminar
+# A venv that was half made when it was interrupted has no mark.
+wanted=$(cat "$0"; for word; do [ "$word" = --sshd ] || cat "$word"; done)
+mark=.venv/installed-$(printf '%s' "$*" | tr -c 'a-z.-' '_')
+if [ ! -x .venv/bin/python ] || [ "$(cat "$mark" 2>/dev/null)" != "$wanted" ]; then
+  echo "Installing into .venv …"
+  [ -x .venv/bin/pip ] || make_venv
+  list=
+  for word; do [ "$word" = --sshd ] || list="$list -r $word"; done
+  # shellcheck disable=SC2086 # a list of options
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check $list
+  printf '%s\n' "$wanted" >"$mark"
+fi
+for word; do
+  if [ "$word" = --sshd ]; then
+    PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v sshd >/dev/null || install_sshd
+    command -v ssh >/dev/null || { missing="There is no ssh; install openssh-client."; apt_install openssh-client; }
+  fi
+done
