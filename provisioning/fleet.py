@@ -88,5 +88,7 @@ def _one(seat: HandOverSeat, key: paramiko.PKey, work: Work, stopping: threading
                 continue
             return SeatResult(seat, "failed", str(error), error.evidence, time.monotonic() - began)
         except Exception as error:  # a fault of ours: named with its seat, and the other seats go on
-            return SeatResult(seat, "failed", f"unexpected {type(error).__name__}: {error}", "", time.monotonic() - began)
+            return SeatResult(
+                seat, "failed", f"unexpected {type(error).__name__}: {error}", "", time.monotonic() - began
+            )
     raise AssertionError("the last round returns")

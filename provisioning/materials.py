@@ -21,7 +21,9 @@ _ASK_SECONDS, _SEND_SECONDS, _LAY_SECONDS = 30.0, 600.0, 600.0
 def check(handover: HandOver) -> None:
     """Raise RequestError where the materials are a folder that is no longer here."""
     if handover.materials and not _is_url(handover.materials) and not _folder(handover).is_dir():
-        raise RequestError(f"The materials {handover.materials!r} are no folder here; put it back or change seminar:materials.")
+        raise RequestError(
+            f"The materials {handover.materials!r} are no folder here; put it back or change seminar:materials."
+        )
 
 
 def lay(remote: Remote, handover: HandOver) -> bool:

@@ -100,5 +100,7 @@ def failure(verb: str, printed: str) -> EngineError | RequestError:
             "PULUMI_CONFIG_PASSPHRASE_FILE to the one it was made with."
         )
     if "no stack named" in text:
-        return RequestError(f"Pulumi knows no such stack ({text}); `pulumi stack ls` lists them, `pulumi up` makes one.")
+        return RequestError(
+            f"Pulumi knows no such stack ({text}); `pulumi stack ls` lists them, `pulumi up` makes one."
+        )
     return EngineError(told or [f"`pulumi {verb}` failed: {' '.join(lines[-3:])}"])

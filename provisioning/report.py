@@ -10,7 +10,12 @@ from typing import Any
 
 from provisioning.fleet import SeatResult
 
-_MARKS = {"changed": "[green]✓[/] {}", "unchanged": "[green]✓[/] {}", "failed": "[red]✗[/] {}", "interrupted": "[yellow]–[/] {}"}
+_MARKS = {
+    "changed": "[green]✓[/] {}",
+    "unchanged": "[green]✓[/] {}",
+    "failed": "[red]✗[/] {}",
+    "interrupted": "[yellow]–[/] {}",
+}
 
 
 @contextmanager
@@ -49,7 +54,11 @@ def show(
 ) -> None:
     """Print a row a seat, failures last with their reasons, and the command that does only those again (`again`)."""
     if as_json:
-        print(json.dumps({"stack": stack, "seats": [_as_dict(result) for result in results]}, ensure_ascii=False, indent=2))
+        print(
+            json.dumps(
+                {"stack": stack, "seats": [_as_dict(result) for result in results]}, ensure_ascii=False, indent=2
+            )
+        )
         return
     from rich import box
     from rich.console import Console
@@ -59,7 +68,8 @@ def show(
     console = Console(highlight=False, soft_wrap=False)
     table = Table(box=box.SIMPLE_HEAD)
     for title in ("Participant", "Seat", "Outcome", *columns):
-        table.add_column(title, overflow="fold", no_wrap=title != "Participant")
+        name = title == "Participant"
+        table.add_column(title, overflow="fold", no_wrap=not name, min_width=12 if name else None)
     bad = [result for result in results if result.outcome in ("failed", "interrupted")]
     for result in [*[result for result in results if result not in bad], *bad]:
         cells = [escape(make(result)) for make in columns.values()]
@@ -71,9 +81,12 @@ def show(
         for line in result.evidence.splitlines():
             console.print(f"    {escape(line)}", style="dim", soft_wrap=True)
     good = len(results) - len(bad)
-    console.print(f"{good} of {len(results)} seats are well." if bad else f"All {good} seats are well.", soft_wrap=True)
+    told = f"{good} of {len(results)} seats are well." if bad else f"All {good} seats are well."
+    console.print("The seat is well." if not bad and good == 1 else told, soft_wrap=True)
     if bad:
-        console.print(f"Again for the others: {again} --only {','.join(result.seat.id for result in bad)}", soft_wrap=True)
+        console.print(
+            f"Again for the others: {again} --only {','.join(result.seat.id for result in bad)}", soft_wrap=True
+        )
 
 
 def _as_dict(result: SeatResult) -> dict[str, Any]:

@@ -83,7 +83,6 @@ def status(_: Context, only: str = "", stack: str = "", json: bool = False) -> N
             "Since": lambda result: str(result.details.get("since", "")),
             "Password": lambda result: str(result.details.get("password", "")),
             "Disk free": lambda result: f"{int(result.details.get('free_mib', 0)) / 1024:.1f} GiB",
-            "Notebook": lambda result: str(result.details.get("url", "")),
         }
         report.show(inventory.stack, results, columns, as_json=json, again=f"fab status --stack {inventory.stack}")
         _end(report.exit_code(results))

@@ -66,12 +66,17 @@ def _once(words: list[str], port: int, *, browser: bool) -> bool:
                 webbrowser.open(f"http://localhost:{port}")
             browser = False
         elif ssh.poll() is None:
-            print(f"The tunnel is open and nothing answers at http://localhost:{port}; try `fab start-notebook`.", flush=True)
+            print(
+                f"The tunnel is open and nothing answers at http://localhost:{port}; try `fab start-notebook`.",
+                flush=True,
+            )
         _, said = ssh.communicate()
     finally:
         ssh.terminate()
         ssh.wait()
-    if any(text in said for text in ("Host key verification failed", "Permission denied", "IDENTIFICATION HAS CHANGED")):
+    if any(
+        text in said for text in ("Host key verification failed", "Permission denied", "IDENTIFICATION HAS CHANGED")
+    ):
         raise RequestError(f"ssh refused: {' '.join(said.split()[-12:])}")
     if said.strip():
         print(said.strip().splitlines()[-1], flush=True)

@@ -13,7 +13,7 @@ from rehearsal import cli_engine, engine, sshd
 from rehearsal.stackfile import StackFile
 from stacks.clients import tunnel_command, url
 from stacks.errors import SeatError, SeminarError
-from stacks.folders import PROJECT_ROOT, engine_of, make_private, stack_folder
+from stacks.folders import PROJECT_ROOT, SEMINAR_FOLDER, engine_of, make_private, stack_folder
 from stacks.roster import enrol
 
 STACK = "rehearsal"
@@ -61,9 +61,10 @@ def down() -> int:
         if holder == "in-process":
             engine.destroy(STACK, step)
         elif holder == "cli":
-            cli_engine.destroy(STACK, step)
+            cli_engine.destroy(STACK, StackFile.read(STACK), step)
         sshd.remove_all(STACK)  # what a run that was killed left behind
     shutil.rmtree(stack_folder(STACK), ignore_errors=True)
+    (SEMINAR_FOLDER / "ports.lock").unlink(missing_ok=True)
     print("The rehearsal is gone." if holder else "There was no rehearsal.")
     return 0
 
@@ -146,7 +147,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m rehearsal", description="The seminar on this computer.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     bring_up = verbs.add_parser("up", help="bring it up and prove it")
-    bring_up.add_argument("--participants", default="", help="so many numbered ones in place of the roster, for example 50")
+    bring_up.add_argument(
+        "--participants", default="", help="so many numbered ones in place of the roster, for example 50"
+    )
     verbs.add_parser("down", help="end it and remove what it made")
     asked = parser.parse_args()
     try:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import psutil
 from provisioning import pulumi_cli
 from rehearsal.stackfile import StackFile
 from stacks.errors import RequestError
-from stacks.folders import PROJECT_ROOT, SEMINAR_FOLDER, engine_of
+from stacks.folders import PROJECT_ROOT, SEMINAR_FOLDER, engine_of, passphrase_file
 
 Progress = Callable[[str, str], None]
 _STEP = re.compile(r"pulumi-python:dynamic:\w+ (\S+) (created|updated|deleted)\b")
@@ -42,11 +43,20 @@ def up(stack: str, stack_file: StackFile, progress: Progress) -> dict[str, int]:
 _WORDS = {"created": "created", "updated": "updated", "same": "unchanged", "deleted": "deleted"}
 
 
-def destroy(stack: str, progress: Progress) -> None:
+def destroy(stack: str, stack_file: StackFile, progress: Progress) -> None:
     """Destroy the stack and forget it, but for its checked-in file. Raises SeminarError."""
     _free_stale_lock(stack)
-    _stream(progress, "destroy", "--stack", stack, "--yes", "--skip-preview", "--suppress-outputs")
+    used = str(stack_file.write())
+    _stream(
+        progress, "destroy", "--stack", stack, "--config-file", used, "--yes", "--skip-preview", "--suppress-outputs"
+    )
     pulumi_cli.run("stack", "rm", stack, "--yes", "--preserve-config")
+    state = SEMINAR_FOLDER / ".pulumi"
+    for kept in ("backups", "history", "locks"):
+        shutil.rmtree(state / kept / "seminar" / stack, ignore_errors=True)
+    if not list(state.glob("stacks/seminar/*.json")):  # the last one: nothing is left to lock or to open
+        shutil.rmtree(state, ignore_errors=True)
+        passphrase_file().unlink(missing_ok=True)
 
 
 def _stream(progress: Progress, *words: str) -> str:

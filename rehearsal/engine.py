@@ -123,7 +123,9 @@ class _Engine:
         old = self._state.resources.get(key)
         if old is None:
             made = provider.create(news)
-            return self._record(key, name, "created", made.id, {**(made.outs or {}), _PROVIDER_KEY: news[_PROVIDER_KEY]})
+            return self._record(
+                key, name, "created", made.id, {**(made.outs or {}), _PROVIDER_KEY: news[_PROVIDER_KEY]}
+            )
         if not provider.diff(old["id"], old["outputs"], news).changes:
             self._count(name, "same")
             return old["id"], old["outputs"]
@@ -137,6 +139,7 @@ class _Engine:
 
     def delete(self, keys: list[str]) -> None:
         """Delete the resources, machines side by side."""
+
         def delete_one(key: str) -> None:
             resource = self._state.resources[key]
             _provider(resource["outputs"]).delete(resource["id"], resource["outputs"])
@@ -194,7 +197,9 @@ def _run_program(stack: str, stack_file: StackFile, engine: _Engine) -> None:
 
     class Mocks(mocks.Mocks):
         def call(self, args: mocks.MockCallArgs) -> Any:
-            raise EngineError(f"{args.token} needs a cloud, and a cloud needs the Pulumi CLI; `make pulumi` installs it.")
+            raise EngineError(
+                f"{args.token} needs a cloud, and a cloud needs the Pulumi CLI; `make pulumi` installs it."
+            )
 
         def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
             if not args.custom:
@@ -257,7 +262,9 @@ def main(words: list[str]) -> int:
     """The command line. Returns the exit code: 0, 1 (the engine failed) or 2 (the request was wrong)."""
     try:
         if len(words) != 2 or words[0] not in ("up", "destroy"):
-            raise RequestError(f"came {' '.join(words)!r}; expected up or destroy, and a stack, for example: up rehearsal")
+            raise RequestError(
+                f"came {' '.join(words)!r}; expected up or destroy, and a stack, for example: up rehearsal"
+            )
         counts = up(words[1], StackFile.read(words[1])) if words[0] == "up" else destroy(words[1])
     except SeminarError as error:
         print(error, file=sys.stderr)

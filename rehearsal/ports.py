@@ -71,11 +71,7 @@ def _first_free(lowest: int, taken: set[int]) -> int:
 
 
 def _claimed() -> set[int]:
-    return {
-        port
-        for file in SEMINAR_FOLDER.glob(f"*/machines/*/{CLAIM_FILE}")
-        for port in read(file.parent).values()
-    }
+    return {port for file in SEMINAR_FOLDER.glob(f"*/machines/*/{CLAIM_FILE}") for port in read(file.parent).values()}
 
 
 @contextmanager

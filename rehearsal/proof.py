@@ -65,10 +65,22 @@ def _execute(base: str, kernel: str, cookies: str, code: str) -> str:
 
     address = re.sub("^http", "ws", base) + f"/api/kernels/{kernel}/channels?session_id={uuid.uuid4().hex}"
     message = {
-        "header": {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "username": "", "session": "", "version": "5.3"},
+        "header": {
+            "msg_id": uuid.uuid4().hex,
+            "msg_type": "execute_request",
+            "username": "",
+            "session": "",
+            "version": "5.3",
+        },
         "parent_header": {},
         "metadata": {},
-        "content": {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False},
+        "content": {
+            "code": code,
+            "silent": False,
+            "store_history": False,
+            "user_expressions": {},
+            "allow_stdin": False,
+        },
         "channel": "shell",
     }
     channel = websocket.create_connection(address, timeout=_ANSWER_SECONDS, cookie=cookies, http_no_proxy=["localhost"])

@@ -132,13 +132,19 @@ def processes(folder: Path) -> list[psutil.Process]:
         found |= {child.pid: child for child in _quietly(lambda p=process: p.children(recursive=True), [])}
     ssh_port = ports.read(folder).get("ssh")
     for process in psutil.process_iter():
-        if process.pid in found or process.pid == os.getpid() or _quietly(lambda p=process: p.uids().real) != os.getuid():
+        if (
+            process.pid in found
+            or process.pid == os.getpid()
+            or _quietly(lambda p=process: p.uids().real) != os.getuid()
+        ):
             continue
         # sshd writes its title over its environment: a session whose listener died is known by its socket.
         if _quietly(lambda p=process: p.environ().get(MACHINE_VARIABLE)) == str(folder) or (
             ssh_port
             and _quietly(lambda p=process: p.name().startswith("sshd"))
-            and any(c.laddr and c.laddr.port == ssh_port for c in _quietly(lambda p=process: p.net_connections("tcp"), []))
+            and any(
+                c.laddr and c.laddr.port == ssh_port for c in _quietly(lambda p=process: p.net_connections("tcp"), [])
+            )
         ):
             found[process.pid] = process
     return list(found.values())
@@ -207,9 +213,7 @@ def _write_laptop(machine: Mapping[str, Any], seat: str, claimed: Mapping[str, i
         "local_port": claimed[f"local {seat}"],
         "files": str(folder),
     }
-    described = HandOverSeat(
-        id=seat, name="", machine=machine["machine"], host_key=machine["host_key"], **address
-    )
+    described = HandOverSeat(id=seat, name="", machine=machine["machine"], host_key=machine["host_key"], **address)
     write_private(folder / clients.KEY_FILE, laptop["private_key"])
     write_private(folder / clients.PUTTY_KEY_FILE, clients.putty_key(laptop["private_key"], f"seminar-{seat}"))
     write_private(folder / clients.KNOWN_HOSTS_FILE, clients.known_hosts(described))

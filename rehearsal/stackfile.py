@@ -38,7 +38,9 @@ class StackFile:
             document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except FileNotFoundError:
             stacks = sorted(file.name[7:-5] for file in PROJECT_ROOT.glob("Pulumi.*.yaml"))
-            raise SettingsError(f"There is no {path.name}; expected one of {', '.join(stacks) or 'none yet'}.") from None
+            raise SettingsError(
+                f"There is no {path.name}; expected one of {', '.join(stacks) or 'none yet'}."
+            ) from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise SettingsError(f"{path.name} is not YAML: {' '.join(str(error).split())}.") from error
         config = document.get("config") if isinstance(document, dict) else None

@@ -1,11 +1,11 @@
 """Where things are kept on the organiser's computer: one folder, `.seminar/`, that nobody else may read.
 
-    .seminar/.pulumi/                    the Pulumi CLI's state
-    .seminar/passphrase                  made once, if none is set
-    .seminar/<stack>/Pulumi.<stack>.yaml the settings of the last `make rehearse`
-    .seminar/<stack>/state.json          the state of the engine without the CLI
-    .seminar/<stack>/machines/<id>/      a machine: sshd's files and home/
-    .seminar/<stack>/seats/<id>/         what the participant would have on the laptop
+.seminar/.pulumi/                    the Pulumi CLI's state
+.seminar/passphrase                  made once, if none is set
+.seminar/<stack>/Pulumi.<stack>.yaml the settings of the last `make rehearse`
+.seminar/<stack>/state.json          the state of the engine without the CLI
+.seminar/<stack>/machines/<id>/      a machine: sshd's files and home/
+.seminar/<stack>/seats/<id>/         what the participant would have on the laptop
 """
 
 from __future__ import annotations

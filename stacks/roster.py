@@ -73,7 +73,9 @@ def _text_of(path: Path) -> str:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise SettingsError(f"{path} does not exist; expected a roster. Write it, or set seminar:participants.") from None
+        raise SettingsError(
+            f"{path} does not exist; expected a roster. Write it, or set seminar:participants."
+        ) from None
     except OSError as error:
         raise SettingsError(f"{path} can't be read ({error.strerror}); expected a CSV file.") from error
     try:

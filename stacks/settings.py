@@ -175,7 +175,9 @@ class _Reader:
         if not value:
             return None
         if key not in secret_keys:
-            self.fault(key, "stands in clear text", "`pulumi config set --secret seminar:password`, or `fab set-password`")
+            self.fault(
+                key, "stands in clear text", "`pulumi config set --secret seminar:password`, or `fab set-password`"
+            )
         elif fault := password_fault(value):
             self.fault(key, *fault)
         return Secret(value)
