@@ -1,1 +1,1 @@
-from provisioning import namespace as namespace
+from provisioning import namespace  # noqa: F401 (what fab looks for)

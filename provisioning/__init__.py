@@ -1,4 +1,4 @@
-"""What is done on the seats: set passwords, start Jupyter, report. Of stacks/ only the hand-over's rooms are known here.
+"""What is done on the seats: set passwords, start Jupyter, report. Of stacks/ it knows the hand-over alone.
 
 `namespace` is what `fab` finds through fabfile.py. Keep this file's imports few: `fab --list` pays for each.
 """

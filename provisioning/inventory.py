@@ -60,7 +60,7 @@ def choose(seats: tuple[HandOverSeat, ...], only: str) -> tuple[HandOverSeat, ..
 
 
 def default_stack() -> str:
-    """The stack meant where none is named: PULUMI_STACK, the only rehearsal that is up, the one that Pulumi has selected.
+    """The stack meant where none is named: PULUMI_STACK, the only one that is up, the one that Pulumi selected.
 
     Raises RequestError where that leaves none.
     """

@@ -27,7 +27,7 @@ def check(handover: HandOver) -> None:
 
 
 def lay(remote: Remote, handover: HandOver) -> bool:
-    """Lay the materials into the seat's working directory unless that version lies there. Returns whether anything changed.
+    """Lay the materials into the seat's working directory unless that version lies there. Returns whether it did.
 
     What the participant has is never overwritten. Raises SeatError.
     """
@@ -56,7 +56,7 @@ def _folder(handover: HandOver) -> Path:
 
 @lru_cache
 def _packed(folder: Path) -> tuple[bytes, str]:
-    """The folder as a .tar.gz, and a version that changes only with names, content and modes. Packed once for all seats."""
+    """The folder as a .tar.gz, and a version that follows from names, content and modes. Packed once for all seats."""
 
     def cleaned(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
         if Path(member.name).name in _LEFT_OUT:

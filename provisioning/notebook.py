@@ -1,7 +1,7 @@
 """A seat's Jupyter: start, stop, look, and prove that its participant can work there.
 
-Jupyter is told its password by the hash alone, in the file that `jupyter server password` writes. Started is only what a
-login proved, over the way that the participant comes: a channel of the SSH connection.
+Jupyter is told its password by the hash alone, in the file that `jupyter server password` writes. Started is only what
+a login proved, over the way that the participant comes: a channel of the SSH connection.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from provisioning.remote import Remote
 from stacks.errors import SeatError
 from stacks.outputs import HandOver, SeatSecrets
 
-# Where a machine's jupyter is looked for, in this order, before its PATH: AWS' Deep Learning AMI, Azure's Data Science VM.
+# Where a machine's jupyter is looked for, in this order, before its PATH: AWS' Deep Learning AMI, Azure's DSVM.
 JUPYTER_CANDIDATES = (
     "/opt/pytorch/bin/jupyter",
     "/anaconda/envs/py38_default/bin/jupyter",
@@ -73,13 +73,13 @@ def stop(remote: Remote) -> Outcome:
 def status(remote: Remote, secrets: SeatSecrets) -> dict[str, Any]:
     """How the seat is; changes nothing. `state` is running, stopped or died; a running one is proved by a login.
 
-    `password`: yes (the stack's), token, other (set by hand) or no. Raises SeatError where the machine can't be asked, and
-    where Jupyter runs but does not let its participant in.
+    `password`: yes (the stack's), token, other (set by hand) or no. Raises SeatError where the machine can't be asked,
+    and where Jupyter runs but does not let its participant in.
     """
     answer = remote.script("status", {"password_hash": str(secrets.password_hash)}, seconds=SHORT_SECONDS)
     if answer["state"] == "died":
         raise SeatError("Jupyter has died; `fab start-notebook` starts it", evidence=answer.get("log", ""))
-    if answer["state"] == "running" and answer["password"] == "yes":
+    if answer["state"] == "running" and answer["password"] == "yes":  # noqa: S105 (an answer)
         prove(remote, secrets)
     return answer
 

@@ -13,6 +13,7 @@ from stacks.errors import EngineError, RequestError
 from stacks.folders import PROJECT_ROOT, SEMINAR_FOLDER, make_private, passphrase_file, write_private
 
 MISSING = "The Pulumi CLI is not on PATH; `make pulumi` installs it into .venv."
+_PASSPHRASES = {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"}
 _OUTPUT_SECONDS = 120.0
 
 
@@ -29,15 +30,14 @@ def environment() -> dict[str, str]:
         # Else it downloads a plugin for every cloud SDK that is installed, even if a stack uses none of them.
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
     }
-    if "PULUMI_CONFIG_PASSPHRASE" not in os.environ and "PULUMI_CONFIG_PASSPHRASE_FILE" not in os.environ:
-        if passphrase_file().exists():
-            variables["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(passphrase_file())
+    if not _PASSPHRASES & os.environ.keys() and passphrase_file().exists():
+        variables["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(passphrase_file())
     return variables
 
 
 def make_passphrase() -> None:
     """Make a passphrase for the state and keep it for its owner alone, unless the environment or a file has one."""
-    if "PULUMI_CONFIG_PASSPHRASE" in os.environ or "PULUMI_CONFIG_PASSPHRASE_FILE" in os.environ:
+    if _PASSPHRASES & os.environ.keys():
         return
     make_private(SEMINAR_FOLDER)
     if not passphrase_file().exists():
@@ -45,7 +45,7 @@ def make_passphrase() -> None:
 
 
 def run(*words: str, seconds: float = _OUTPUT_SECONDS) -> str:
-    """Run `pulumi WORDS --non-interactive` in the project and return what it prints. Raises EngineError or RequestError."""
+    """Run `pulumi WORDS --non-interactive` in the project; returns what it prints. Raises SeminarError."""
     binary = find()
     if binary is None:
         raise RequestError(MISSING)
@@ -78,7 +78,7 @@ def selected_stack() -> str | None:
     if find() is None:
         return None
     try:
-        return next(item["name"] for item in json.loads(run("stack", "ls", "--json")) if item["current"])
+        return next(str(item["name"]) for item in json.loads(run("stack", "ls", "--json")) if item["current"])
     except (EngineError, RequestError, StopIteration):
         return None
 

@@ -44,7 +44,7 @@ class Remote:
 
     @property
     def transport(self) -> paramiko.Transport:
-        transport = self._connection.client.get_transport()
+        transport: paramiko.Transport | None = self._connection.client.get_transport()
         assert transport is not None  # the connection is open
         return transport
 
@@ -113,7 +113,7 @@ class Remote:
             raise SeatError(f"nothing answers on port {self.seat.notebook_port} of the machine") from error
         channel.settimeout(seconds)
         client = http.client.HTTPConnection("localhost", self.seat.notebook_port, timeout=seconds)
-        client.sock = channel  # type: ignore[assignment]  # a channel has what http.client uses of a socket
+        client.sock = channel  # a channel has what http.client uses of a socket
         try:
             yield client
         except TimeoutError:
@@ -184,7 +184,8 @@ def _open(seat: HandOverSeat, port: int, key: paramiko.PKey) -> Connection:
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
     name = seat.host if port == 22 else f"[{seat.host}]:{port}"
     host_key = paramiko.hostkeys.HostKeyEntry.from_line(f"{name} {seat.host_key}")
-    assert host_key is not None and host_key.key is not None  # the hand-over was read whole
+    if host_key is None or host_key.key is None:
+        raise SeatError("the hand-over's host key can't be read; run `pulumi up` again")
     client.get_host_keys().add(name, host_key.key.get_name(), host_key.key)
     try:
         connection.open()

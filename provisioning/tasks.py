@@ -22,7 +22,7 @@ _COMMON = {"only": _ONLY, "stack": _STACK}
 
 @contextmanager
 def _borders() -> Iterator[None]:
-    """Our exceptions become a sentence on standard error and an exit code: 1 (a seat failed), 2 (the request was wrong)."""
+    """Turn our exceptions into a sentence and an exit code: 1 (a seat failed), 2 (the request was wrong)."""
     from stacks.errors import SeminarError
 
     try:

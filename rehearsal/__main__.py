@@ -28,7 +28,7 @@ def up(participants: str) -> int:
     if sshd.find() is None:
         raise SeminarError(sshd.MISSING)
     make_private(stack_folder(STACK))
-    with _stage(f"Bringing up {people} machines") as step:
+    with _Stage(f"Bringing up {people} machines") as step:
         if _uses_cli():
             counts = cli_engine.up(STACK, stack_file, step)
         else:
@@ -57,7 +57,7 @@ def prove(seat_id: str) -> str:
 def down() -> int:
     """End everything that the rehearsal started and remove what it made. Returns the exit code."""
     holder = engine_of(STACK)
-    with _stage("Ending the rehearsal") as step:
+    with _Stage("Ending the rehearsal") as step:
         if holder == "in-process":
             engine.destroy(STACK, step)
         elif holder == "cli":
@@ -121,7 +121,7 @@ def _show(seats: inventory.Inventory) -> None:
         console.print(f"  {command:<28}{why}", soft_wrap=True)
 
 
-class _stage:
+class _Stage:
     """A live count on a terminal, one line when piped."""
 
     def __init__(self, title: str) -> None:

@@ -103,8 +103,8 @@ def _free_stale_lock(stack: str) -> None:
         here = holder.get("hostname") == socket.gethostname()
         if not here or (psutil.pid_exists(holder["pid"]) and "pulumi" in _name(holder["pid"])):
             raise RequestError(
-                f"The stack {stack!r} is held by another run (process {holder.get('pid')} on {holder.get('hostname')}); "
-                "wait until it has ended."
+                f"The stack {stack!r} is held by another run (process {holder.get('pid')} on "
+                f"{holder.get('hostname')}); wait until it has ended."
             )
     if locks:
         pulumi_cli.run("cancel", "--stack", stack, "--yes")

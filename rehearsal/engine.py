@@ -34,7 +34,7 @@ Progress = Callable[[str, str], None]  # the resource's name and what happened: 
 def up(stack: str, stack_file: StackFile, progress: Progress = lambda *_: None) -> dict[str, int]:
     """Make the stack be as its file declares. Returns how many resources were created, updated, same and deleted.
 
-    Every step is on disk before the next begins, so that a run that was killed is mended by the next. Raises SeminarError.
+    Every step is on disk before the next begins, so that the next run mends one that was killed. Raises SeminarError.
     """
     with _alone(stack):
         state = _State.load(stack)
@@ -144,7 +144,7 @@ class _Engine:
             resource = self._state.resources[key]
             _provider(resource["outputs"]).delete(resource["id"], resource["outputs"])
             self._state.put(key, None)
-            self._count(key.split("::")[-1], "deleted")
+            self._count(key.rsplit("::", maxsplit=1)[-1], "deleted")
 
         with ThreadPoolExecutor(_PARALLEL) as pool:
             for _ in pool.map(delete_one, keys):
@@ -210,7 +210,7 @@ def _run_program(stack: str, stack_file: StackFile, engine: _Engine) -> None:
         def RegisterResourceOutputs(self, request: Any) -> Any:
             if request.urn.split("::")[2] == "pulumi:pulumi:Stack":
                 engine.finish(_plain(rpc.deserialize_properties(request.outputs)))
-            return super().RegisterResourceOutputs(request)
+            return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]  # the SDK's
 
     async def run() -> None:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_PARALLEL))
@@ -221,7 +221,7 @@ def _run_program(stack: str, stack_file: StackFile, engine: _Engine) -> None:
     standin = Mocks()
     # As mocks.set_mocks() does, but for its root resource, which would belong to an event loop that never runs.
     runtime_settings.configure(
-        mocks.MockSettings(
+        mocks.MockSettings(  # type: ignore[no-untyped-call]  # the SDK's
             monitor=Monitor(standin),
             monitor_features=set(),
             engine=mocks.MockEngine(None),

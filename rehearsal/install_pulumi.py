@@ -21,8 +21,8 @@ def main() -> int:
         PulumiCommand.install(root=str(PROJECT_ROOT / ".venv"), version=wanted)
     except (OSError, CommandError, RuntimeError, subprocess.SubprocessError) as error:
         print(
-            f"The Pulumi CLI could not be installed ({' '.join(str(error).split())[-200:]}). It comes from get.pulumi.com; "
-            "see https://www.pulumi.com/docs/install/ for other ways. The rehearsal runs without it.",
+            f"The Pulumi CLI could not be installed ({' '.join(str(error).split())[-200:]}). It comes from "
+            "get.pulumi.com; see https://www.pulumi.com/docs/install/ for other ways. The rehearsal runs without it.",
             file=sys.stderr,
         )
         return 1

@@ -21,13 +21,13 @@ from typing import Any
 import psutil
 
 from rehearsal import ports
-from stacks.folders import make_private, stack_folder, write_private
 from stacks import clients
+from stacks.folders import make_private, stack_folder, write_private
 from stacks.outputs import HandOverSeat
 
 MISSING = (
     "No OpenSSH server was found on this computer; the rehearsal's machines need one. "
-    "Install it with `sudo apt-get install openssh-server` (Debian, Ubuntu) or `sudo dnf install openssh-server` (Fedora)."
+    "Install the package openssh-server, for example with `sudo apt-get install openssh-server`."
 )
 MACHINE_VARIABLE = "SEMINAR_MACHINE"
 HOST = "127.0.0.1"
@@ -205,7 +205,7 @@ def _write_laptop(machine: Mapping[str, Any], seat: str, claimed: Mapping[str, i
     """Write what the participant would have on the laptop; returns the seat's address."""
     laptop = machine["laptops"][seat]
     folder = make_private(Path(laptop["folder"]))
-    address = {
+    address: dict[str, Any] = {
         "host": HOST,
         "ssh_ports": [claimed["ssh"]],
         "user": pwd.getpwuid(os.getuid()).pw_name,

@@ -19,7 +19,7 @@ CONFIG_FILE, PASSWORD_FILE = "ssh_config", "password"
 def tunnel_command(seat: HandOverSeat) -> str:
     """The command that a participant types on macOS, Linux and Windows' own OpenSSH.
 
-    Where the seat's files lie on this computer, their ssh_config (and no other) says the port, the key and the host key;
+    Where the seat's files lie on this computer, their ssh_config (and no other) says the port and both keys;
     else the key is expected as `<id>.key` in the current folder.
     """
     words = ["ssh", "-N", "-L", f"localhost:{seat.local_port}:localhost:{seat.notebook_port}"]
@@ -95,7 +95,7 @@ def putty_key(private_key: str, comment: str) -> str:
 
     key = load_ssh_private_key(private_key.encode(), None)
     if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError("expected an ed25519 key")
+        raise ValueError("expected an ed25519 key")  # noqa: TRY004 (a wrong value: the type is str)
 
     def string(data: bytes) -> bytes:
         return len(data).to_bytes(4, "big") + data
@@ -108,7 +108,7 @@ def putty_key(private_key: str, comment: str) -> str:
     public = string(kind) + string(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
     private = string(key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()))
     signed = string(kind) + string(b"none") + string(comment.encode()) + string(public) + string(private)
-    mac_key = hashlib.sha1(b"putty-private-key-file-mac-key").digest()
+    mac_key = hashlib.sha1(b"putty-private-key-file-mac-key").digest()  # noqa: S324 (PuTTY's format)
     lines = [f"PuTTY-User-Key-File-2: {kind.decode()}", "Encryption: none", f"Comment: {comment}"]
     lines += [f"Public-Lines: {len(block(public))}", *block(public)]
     lines += [f"Private-Lines: {len(block(private))}", *block(private)]
@@ -117,5 +117,5 @@ def putty_key(private_key: str, comment: str) -> str:
 
 
 def _quoted(path: PurePath) -> str:
-    # ssh_config expands %-tokens and ${VARIABLES} in file names; the latter can't be escaped, so a folder with one fails.
+    # ssh_config expands %-tokens in file names.
     return '"' + str(path).replace("%", "%%") + '"'

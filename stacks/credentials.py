@@ -1,7 +1,7 @@
 """Keys, host keys and passwords: made once, kept as secrets in the stack's state.
 
 Two dynamic resources: the organiser's key, and each machine's credentials (its host key and, by seat, a login key, a
-password and the password's hash). They are keyed by machine and seat id, so that nobody's secrets follow from another's.
+password and the password's hash). They are keyed by machine and seat id: nobody's secrets follow from another's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PASSWORD_GROUPS = 4  # of two syllables: 4 * 2 * log2(15 * 5) = 49.8 bits, agai
 
 # OWASP's Password Storage Cheat Sheet gives m=9 MiB, t=4, p=1 as one of five equal choices for argon2id. Jupyter checks
 # a hash with the costs that are written in it.
-_ARGON2 = {"time_cost": 4, "memory_cost": 9 * 1024, "parallelism": 1}
+_ARGON2_TIME, _ARGON2_KIB, _ARGON2_LANES = 4, 9 * 1024, 1
 
 
 def new_password() -> str:
@@ -41,7 +41,8 @@ def jupyter_hash(password: str) -> str:
     """The password's hash in the form that `jupyter server password` writes, "argon2:$argon2id$…"."""
     from argon2 import PasswordHasher
 
-    return "argon2:" + PasswordHasher(**_ARGON2).hash(password)
+    hasher = PasswordHasher(time_cost=_ARGON2_TIME, memory_cost=_ARGON2_KIB, parallelism=_ARGON2_LANES)
+    return "argon2:" + hasher.hash(password)
 
 
 def new_key(comment: str) -> tuple[str, str]:
@@ -71,7 +72,7 @@ class _OrganiserKeyProvider(ResourceProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         return DiffResult(changes=False)
 
-    def create(self, props: dict[str, Any]) -> CreateResult:
+    def create(self, _props: dict[str, Any]) -> CreateResult:
         private, public = new_key("seminar-organiser")
         return CreateResult("organiser", {"private_key": private, "public_key": public})
 
@@ -89,7 +90,7 @@ class OrganiserKey(Resource, name="OrganiserKey"):
 
 
 class _MachineCredentialsProvider(ResourceProvider):
-    """Inputs: `seat_ids`, `shared_password` ("" for one each), `new_passwords` (seat id -> password, for this run only).
+    """Inputs: `seat_ids`, `shared_password` ("" for one each), `new_passwords` (seat id -> password, for this run).
 
     Outputs: those, `host_private_key`, `host_key`, and `seats`: seat id -> password, password_hash, keys.
     """

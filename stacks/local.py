@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
 from rehearsal import sshd
-from stacks.folders import engine_of, machine_folder, seat_folder
 from stacks.errors import SettingsError
+from stacks.folders import engine_of, machine_folder, seat_folder
 from stacks.machines import Machines, MachinesArgs
 from stacks.seats import by_machine
 
-# Set by the engine in rehearsal/engine.py for the program that it runs: both engines at once would fight for the folder.
+# Set by rehearsal/engine.py for the program that it runs: both engines at once would fight for the folder.
 ENGINE_VARIABLE = "SEMINAR_ENGINE"
 
 
@@ -59,7 +60,7 @@ class LocalMachines(Machines):
         """Raises SettingsError where this computer has no sshd, or the other engine holds this rehearsal."""
         _check(args.settings.seminar)
         super().__init__("Local", name, opts)
-        problems: list[pulumi.Output[str]] = []
+        resources: dict[str, LocalMachine] = {}
         for machine, sitting in by_machine(args.seats).items():
             credentials = args.credentials[machine]
             folders = {seat.id: str(seat_folder(args.settings.seminar, seat.id)) for seat in sitting}
@@ -71,23 +72,25 @@ class LocalMachines(Machines):
                 "organiser_key": args.organiser.public_key,
                 "notebook_port": args.settings.notebook_port,
                 "local_port": args.settings.local_port,
-                "laptops": credentials.seats.apply(
-                    lambda seats, folders=folders: {
-                        id_: {
-                            "folder": folder,
-                            **{key: seats[id_][key] for key in ("password", "private_key", "public_key")},
-                        }
-                        for id_, folder in folders.items()
-                    }
-                ),
+                "laptops": credentials.seats.apply(partial(_laptops, folders)),
             }
-            resource = LocalMachine(f"machine-{machine}", props, pulumi.ResourceOptions(parent=self))
-            problems.append(resource.problem)
-            for seat in sitting:
-                self.addresses[seat.id] = pulumi.Output.all(resource.addresses, credentials.host_key).apply(
-                    lambda known, id_=seat.id: {**known[0][id_], "host_key": known[1]}
-                )
-        self.register_outputs({"problems": pulumi.Output.all(*problems).apply(_raise_problems)})
+            resources[machine] = LocalMachine(f"machine-{machine}", props, pulumi.ResourceOptions(parent=self))
+        problems = pulumi.Output.all(*[resource.problem for resource in resources.values()]).apply(_raise_problems)
+        for seat in args.seats:
+            host_key = args.credentials[seat.machine].host_key
+            known = pulumi.Output.all(resources[seat.machine].addresses, host_key, problems)
+            self.addresses[seat.id] = known.apply(partial(_address, seat.id))
+        self.register_outputs({"problems": problems})
+
+
+def _laptops(folders: dict[str, str], seats: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """What the participants of one machine have, by seat id."""
+    kept = ("password", "private_key", "public_key")
+    return {id_: {"folder": folder, **{key: seats[id_][key] for key in kept}} for id_, folder in folders.items()}
+
+
+def _address(seat_id: str, known: list[Any]) -> dict[str, Any]:
+    return {**known[0][seat_id], "host_key": known[1]}
 
 
 def _check(seminar: str) -> None:
