@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable
 
 from provisioning import inventory, passwords, pulumi_cli
-from rehearsal import cli_engine, engine, sshd
+from rehearsal import cli_engine, engine, ports, sshd
 from rehearsal.stackfile import StackFile
 from stacks.clients import tunnel_command, url
 from stacks.errors import SeatError, SeminarError
-from stacks.folders import PROJECT_ROOT, SEMINAR_FOLDER, engine_of, make_private, stack_folder
+from stacks.folders import PROJECT_ROOT, engine_of, make_private, stack_folder
 from stacks.roster import enrol
 
 STACK = "rehearsal"
@@ -64,7 +64,7 @@ def down() -> int:
             cli_engine.destroy(STACK, StackFile.read(STACK), step)
         sshd.remove_all(STACK)  # what a run that was killed left behind
     shutil.rmtree(stack_folder(STACK), ignore_errors=True)
-    (SEMINAR_FOLDER / "ports.lock").unlink(missing_ok=True)
+    ports.forget()
     print("The rehearsal is gone." if holder else "There was no rehearsal.")
     return 0
 

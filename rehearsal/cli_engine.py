@@ -15,9 +15,10 @@ import psutil
 
 from provisioning import pulumi_cli
 from rehearsal.stackfile import StackFile
-from stacks.errors import RequestError
+from stacks.errors import EngineError, RequestError
 from stacks.folders import PROJECT_ROOT, SEMINAR_FOLDER, engine_of, passphrase_file
 
+_RUN_VARIABLE = "SEMINAR_PULUMI_RUN"  # marks the processes of a CLI that was started here
 Progress = Callable[[str, str], None]
 _STEP = re.compile(r"pulumi-python:dynamic:\w+ (\S+) (created|updated|deleted)\b")
 _COUNT = re.compile(r"(\d+) (created|updated|deleted|unchanged)\b")
@@ -67,7 +68,7 @@ def _stream(progress: Progress, *words: str) -> str:
     process = subprocess.Popen(
         [binary, *words, "--non-interactive", "--color", "never"],
         cwd=PROJECT_ROOT,
-        env=pulumi_cli.environment(),
+        env={**pulumi_cli.environment(), _RUN_VARIABLE: str(SEMINAR_FOLDER)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -87,7 +88,9 @@ def _stream(progress: Progress, *words: str) -> str:
             process.wait(timeout=60)
         raise
     text = "".join(printed)
-    if process.wait():
+    if process.wait() < 0:
+        raise EngineError(f"`pulumi {words[0]}` was ended by signal {-process.returncode}; run this again to go on.")
+    if process.returncode:
         raise pulumi_cli.failure(words[0], text)
     return text
 
@@ -107,7 +110,16 @@ def _free_stale_lock(stack: str) -> None:
                 f"{holder.get('hostname')}); wait until it has ended."
             )
     if locks:
+        _end_orphans()
         pulumi_cli.run("cancel", "--stack", stack, "--yes")
+
+
+def _end_orphans() -> None:
+    """End the language host and the provider of a CLI that was killed: they would wait for it for ever."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(_RUN_VARIABLE) == str(SEMINAR_FOLDER):
+                process.terminate()
 
 
 def _name(pid: int) -> str:

@@ -151,7 +151,7 @@ class _Engine:
                 pass
 
     def finish(self, found: dict[str, Any]) -> None:
-        self._state.outputs = found
+        self._state.outputs = json.loads(json.dumps(found, sort_keys=True))  # the protocol's maps have no order
 
     def _record(self, key: str, name: str, what: str, id_: str, outs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         self._state.put(key, {"id": id_, "outputs": outs})

@@ -1,7 +1,7 @@
 """Which ports a machine has: picked when it is made, kept until it is removed.
 
 All seats of a rehearsal share one computer, and it is the participants' laptop too. So each port is the first free one
-from the configured number upwards, and no two machines claim the same, of whatever stack.
+from the configured number upwards, and no two machines of this user claim the same, of whatever stack or checkout.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stacks.folders import SEMINAR_FOLDER, make_private, open_private, write_private
+from stacks.folders import SEMINAR_FOLDER, open_private, write_private
 from stacks.settings import HIGHEST_PORT
 
 CLAIM_FILE = "ports.json"
@@ -28,6 +29,9 @@ def claim(folder: Path, wanted: dict[str, int]) -> dict[str, int]:
     """
     with _one_at_a_time():
         mine = read(folder)
+        checkouts = _checkouts()
+        if SEMINAR_FOLDER not in checkouts:
+            _list_checkouts([*checkouts, SEMINAR_FOLDER])
         taken = _claimed() | set(mine.values())
         ports = {name: mine[name] for name in wanted if name in mine}
         for name, lowest in wanted.items():
@@ -70,13 +74,41 @@ def _first_free(lowest: int, taken: set[int]) -> int:
     raise OSError(f"no port from {lowest} upwards is free")
 
 
+def forget() -> None:
+    """Take this checkout off the user's list once it has no machines left."""
+    with _one_at_a_time():
+        if not list(SEMINAR_FOLDER.glob(f"*/machines/*/{CLAIM_FILE}")):
+            _list_checkouts([folder for folder in _checkouts() if folder != SEMINAR_FOLDER])
+
+
 def _claimed() -> set[int]:
-    return {port for file in SEMINAR_FOLDER.glob(f"*/machines/*/{CLAIM_FILE}") for port in read(file.parent).values()}
+    files = [file for folder in _checkouts() for file in folder.glob(f"*/machines/*/{CLAIM_FILE}")]
+    return {port for file in files for port in read(file.parent).values()}
+
+
+def _list_file() -> Path:
+    """The `.seminar` folders of this user's checkouts, a line each. A port is taken long before its Jupyter listens."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "seminar-rehearsals"
+
+
+def _checkouts() -> list[Path]:
+    try:
+        return [Path(line) for line in _list_file().read_text(encoding="utf-8").splitlines() if Path(line).is_dir()]
+    except FileNotFoundError:
+        return []
+
+
+def _list_checkouts(folders: list[Path]) -> None:
+    if folders:
+        write_private(_list_file(), "".join(f"{folder}\n" for folder in folders))
+    else:
+        _list_file().unlink(missing_ok=True)
 
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    make_private(SEMINAR_FOLDER)
-    with open_private(SEMINAR_FOLDER / "ports.lock") as lock:
+    _list_file().parent.mkdir(parents=True, exist_ok=True)
+    with open_private(_list_file().with_suffix(".lock")) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # given back when the file closes, however this process ends
         yield
