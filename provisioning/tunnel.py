@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -43,12 +44,18 @@ def hold(seat: HandOverSeat, secrets: SeatSecrets, *, browser: bool = True) -> N
         try:
             while True:
                 browser = _once(words, port, browser=browser)
-                for left in range(_RECONNECT_SECONDS, 0, -1):
-                    print(f"\rThe tunnel dropped; again in {left} s (Ctrl-C ends) ", end="", flush=True)
-                    time.sleep(1)
-                print()
+                _count_down()
         except KeyboardInterrupt:
             print("\nThe tunnel is closed.")
+
+
+def _count_down() -> None:
+    for left in range(_RECONNECT_SECONDS, 0, -1):
+        if sys.stdout.isatty():
+            print(f"\rThe tunnel dropped; again in {left} s (Ctrl-C ends) ", end="\n" if left == 1 else "", flush=True)
+        elif left == _RECONNECT_SECONDS:
+            print(f"The tunnel dropped; again in {left} s", flush=True)
+        time.sleep(1)
 
 
 def _once(words: list[str], port: int, *, browser: bool) -> bool:

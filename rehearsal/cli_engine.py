@@ -104,7 +104,7 @@ def _free_stale_lock(stack: str) -> None:
         except (OSError, ValueError):
             continue
         here = holder.get("hostname") == socket.gethostname()
-        if not here or (psutil.pid_exists(holder["pid"]) and "pulumi" in _name(holder["pid"])):
+        if not here or _is_pulumi(holder["pid"]):
             raise RequestError(
                 f"The stack {stack!r} is held by another run (process {holder.get('pid')} on "
                 f"{holder.get('hostname')}); wait until it has ended."
@@ -122,11 +122,12 @@ def _end_orphans() -> None:
                 process.terminate()
 
 
-def _name(pid: int) -> str:
+def _is_pulumi(pid: int) -> bool:
     try:
-        return psutil.Process(pid).name()
+        process = psutil.Process(pid)
+        return "pulumi" in process.name() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
-        return ""
+        return False
 
 
 def _read(stack: str) -> bytes:

@@ -39,6 +39,7 @@ _END_SECONDS = 6.0  # Jupyter gives its kernels 5 seconds to end
 _LOGIN = """\
 #!/bin/sh
 cd "$HOME" || exit 1
+umask 022
 case ${{SSH_ORIGINAL_COMMAND-}} in
   "") exec "${{SHELL:-/bin/sh}}" ;;
   internal-sftp*) exec {sftp_server} -d "$HOME" ;;
@@ -242,6 +243,7 @@ def _start(folder: Path, port: int) -> str:
         errors="replace",
         timeout=_START_SECONDS,
         start_new_session=True,
+        umask=0o077,
         env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", MACHINE_VARIABLE: str(folder)},
     )
     deadline = time.monotonic() + _START_SECONDS

@@ -27,6 +27,7 @@ class Project:
     root: Path
     engine: str = "in-process"
     env: dict[str, str] = field(default_factory=dict)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def run(self, *words: str, stdin: str = "", cwd: str = ".", **env: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the copy; never raises for its exit code."""
@@ -43,7 +44,7 @@ class Project:
 
     def popen(self, *words: str) -> subprocess.Popen[str]:
         """Start a command in the copy, in a process group of its own."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             words,
             cwd=self.root,
             env={**os.environ, **self.env, "PYTHONUNBUFFERED": "1"},
@@ -53,6 +54,8 @@ class Project:
             text=True,
             start_new_session=True,
         )
+        self.started.append(process)
+        return process
 
     def python(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
         return self.run(sys.executable, *words, **env)
@@ -138,6 +141,9 @@ class Project:
         return self.root / ".seminar" / STACK / "machines" / seat
 
 
+PATH_WITHOUT_CLI = os.pathsep.join(
+    folder for folder in os.environ["PATH"].split(os.pathsep) if not (Path(folder) / "pulumi").exists()
+)
 FAB = str(Path(sys.prefix) / "bin" / "fab")
 
 
@@ -160,7 +166,14 @@ def _project(folder: Path, engine: str) -> Iterator[Project]:
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "PULUMI_HOME": str(folder / "pulumi-home"),
         }
+    else:
+        project.env = {"PATH": PATH_WITHOUT_CLI}
     yield project
+    for process in project.started:
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
     project.python("-m", "rehearsal", "down")
     assert project.processes() == []
 

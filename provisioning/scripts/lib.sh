@@ -40,20 +40,26 @@ put() {
   fi
 }
 
+# alive PID: whether the process is Jupyter and runs. A number may have been given to another since; a zombie is dead.
+alive() {
+  case $(ps -o stat= -o args= -p "$1" 2>/dev/null) in
+    Z*) return 1 ;;
+    *jupyter*) return 0 ;;
+    *) return 1 ;;
+  esac
+}
+
 # running: whether this seat's Jupyter runs; sets pid.
 running() {
-  pid=$(cat "$own/notebook.pid" 2>/dev/null) || return 1
-  [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null || return 1
-  # A process number may have been given to another since.
-  case $(ps -o args= -p "$pid" 2>/dev/null) in *jupyter*) return 0 ;; esac
-  return 1
+  pid=$(cat "$own/notebook.pid" 2>/dev/null)
+  [ -n "$pid" ] && alive "$pid"
 }
 
 # end_jupyter: end it gently, then by force. Its kernels end with it.
 end_jupyter() {
   kill -TERM "$pid" 2>/dev/null
   tries=0
-  while kill -0 "$pid" 2>/dev/null; do
+  while alive "$pid"; do
     tries=$((tries + 1))
     # Jupyter gives its kernels 5 seconds.
     [ "$tries" -eq 80 ] && kill -KILL -- "-$pid" 2>/dev/null

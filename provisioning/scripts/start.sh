@@ -66,7 +66,8 @@ await_listening() {
   tries=$((seconds * 5))
   # Jupyter writes this file once it listens.
   until [ -s "$runtime/jpserver-$pid.json" ]; do
-    if ! kill -0 "$pid" 2>/dev/null; then
+    # Between `launch &` and its exec the process is still this shell.
+    if ! kill -0 "$pid" 2>/dev/null || { [ "$tries" -lt "$((seconds * 5))" ] && ! alive "$pid"; }; then
       rm -f "$own/notebook.pid"
       fail "$(why_it_ended)" "$own/notebook.log"
     fi
