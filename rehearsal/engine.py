@@ -48,7 +48,10 @@ def up(stack: str, stack_file: StackFile, progress: Progress = lambda *_: None) 
 def destroy(stack: str, progress: Progress = lambda *_: None) -> dict[str, int]:
     """Delete everything that the stack made, newest first, and its state. Raises SeminarError."""
     with _alone(stack):
-        state = _State.load(stack)
+        try:
+            state = _State.load(stack)
+        except EngineError:  # damaged: the machines are found on disk, by whoever calls this
+            state = _State(stack, {}, {})
         engine = _Engine(state, progress)
         engine.delete(list(reversed(state.resources)))
         state.remove()
