@@ -42,6 +42,11 @@ put() {
 
 # alive PID: whether the process is Jupyter and runs. A number may have been given to another since; a zombie is dead.
 alive() {
+  if [ -d /proc/self ]; then # a small Linux image may have no ps
+    case $(cat "/proc/$1/stat" 2>/dev/null) in *") Z "*) return 1 ;; esac
+    case $(tr '\000' ' ' 2>/dev/null <"/proc/$1/cmdline") in *jupyter*) return 0 ;; esac
+    return 1
+  fi
   case $(ps -o stat= -o args= -p "$1" 2>/dev/null) in
     Z*) return 1 ;;
     *jupyter*) return 0 ;;

@@ -100,6 +100,7 @@ main() {
     pid=$!
     put "$own/notebook.pid" "$pid"
     await_listening
+    put "$own/since" "$(date -u +%Y-%m-%dT%H:%MZ)"
     put "$own/settings" "$wanted" # last: a start that was cut short is done anew
   fi
   token=

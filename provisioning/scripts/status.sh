@@ -12,7 +12,7 @@ main() {
   fi
   free=$(df -Pk "$HOME" | awk 'END { print int($4 / 1024) }')
   if running; then
-    reply running pid "$pid" password "$password" free_mib "$free" since "$(ps -o etime= -p "$pid" | tr -d ' ')"
+    reply running pid "$pid" password "$password" free_mib "$free" since "$(cat "$own/since" 2>/dev/null)"
   elif [ -f "$own/notebook.pid" ]; then
     reply died password "$password" free_mib "$free" log "$(tail -n 8 "$own/notebook.log" 2>/dev/null)"
   else
