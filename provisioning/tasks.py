@@ -80,7 +80,7 @@ def status(_: Context, only: str = "", stack: str = "", json: bool = False) -> N
         inventory = _load(stack, only)
         results = verbs.status(inventory)
         columns = {
-            "Since": lambda result: str(result.details.get("since", "")),
+            "Since": lambda result: str(result.details.get("since", ""))[5:],  # without the year
             "Password": lambda result: str(result.details.get("password", "")),
             "Disk free": lambda result: f"{int(result.details.get('free_mib', 0)) / 1024:.1f} GiB",
         }

@@ -53,13 +53,12 @@ launch() {
     </dev/null >"$own/notebook.log" 2>&1
 }
 
-# why_it_ended: the reason in Jupyter's own log, as a sentence.
-why_it_ended() {
-  if grep -q "port $port is not available\|Address already in use" "$own/notebook.log" 2>/dev/null; then
-    echo "port $port on the machine is held by another program; end that program, or set seminar:notebook-port"
-  else
-    echo "Jupyter ended at once; its log says why"
+# tell_why_it_ended: the reason in Jupyter's own log, as a sentence where it is a known one.
+tell_why_it_ended() {
+  if grep -q "port $port is not available" "$own/notebook.log" 2>/dev/null; then
+    fail "port $port on the machine is held by another program; end that program, or set seminar:notebook-port"
   fi
+  fail "Jupyter ended at once; its log says why" "$own/notebook.log"
 }
 
 await_listening() {
@@ -69,7 +68,7 @@ await_listening() {
     # Between `launch &` and its exec the process is still this shell.
     if ! kill -0 "$pid" 2>/dev/null || { [ "$tries" -lt "$((seconds * 5))" ] && ! alive "$pid"; }; then
       rm -f "$own/notebook.pid"
-      fail "$(why_it_ended)" "$own/notebook.log"
+      tell_why_it_ended
     fi
     tries=$((tries - 1))
     [ "$tries" -le 0 ] && fail "Jupyter did not begin to listen within $seconds seconds" "$own/notebook.log"
