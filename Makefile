@@ -12,8 +12,8 @@ SHELL_FILES = provisioning/scripts/*.sh rehearsal/setup.sh .ci/run
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
 
-setup: ## the virtual environment, with what the organiser needs
-	@$(SETUP) requirements.txt
+setup: ## what the organiser needs to work by hand, without running anything
+	@$(SETUP) $(REHEARSAL) --sshd
 
 rehearse: ## the whole seminar on this computer (PARTICIPANTS=50 for a full class)
 	@$(SETUP) $(REHEARSAL) --sshd
@@ -44,7 +44,7 @@ bench: ## measure, side by side
 	@.venv/bin/python -m bench
 
 pulumi: ## install the Pulumi CLI into .venv with its own installer
-	@$(SETUP) requirements.txt
+	@$(SETUP) $(REHEARSAL)
 	@.venv/bin/python -m rehearsal.install_pulumi
 
 lock: ## pin the requirements anew from the .in files

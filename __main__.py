@@ -5,13 +5,15 @@ import pulumi
 from stacks.credentials import OrganiserKey, credentials_for
 from stacks.errors import SeminarError
 from stacks.machines import MachinesArgs, build, export
-from stacks.roster import enrol
+from stacks.roster import advice, enrol
 from stacks.seats import seat_everyone
 from stacks.settings import SeminarSettings
 
 try:
     settings = SeminarSettings.from_pulumi()
     seats = seat_everyone(enrol(settings))
+    if hint := advice(settings):
+        pulumi.log.warn(hint)
     args = MachinesArgs(
         settings=settings,
         seats=seats,

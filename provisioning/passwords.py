@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from provisioning import pulumi_cli
 from stacks.errors import EngineError, RequestError
-from stacks.folders import PROJECT_ROOT, engine_of, stack_folder
+from stacks.folders import PROJECT_ROOT, engine_of, stack_file
 from stacks.outputs import HandOverSeat
 from stacks.settings import Secret, password_fault
 
@@ -53,8 +53,7 @@ def keep(stack: str, seats: Sequence[HandOverSeat], password: Secret | None) -> 
         words += ["--stack", stack, "--target-dependents"]
         for machine in sorted({seat.machine for seat in seats}):
             words += ["--target", f"**::credentials-{machine}"]
-        used = stack_folder(stack) / f"Pulumi.{stack}.yaml"
-        words += ["--config-file", str(used)] if used.exists() else []
+        words += ["--config-file", str(stack_file(stack))]
     try:
         done = subprocess.run(
             words,

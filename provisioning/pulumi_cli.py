@@ -35,13 +35,15 @@ def environment() -> dict[str, str]:
     return variables
 
 
-def make_passphrase() -> None:
-    """Make a passphrase for the state and keep it for its owner alone, unless the environment or a file has one."""
-    if _PASSPHRASES & os.environ.keys():
-        return
+def make_passphrase() -> bool:
+    """Make a passphrase for the state and keep it for its owner alone, unless the environment or a file has one.
+
+    Returns whether it made one.
+    """
+    if _PASSPHRASES & os.environ.keys() or passphrase_file().exists():
+        return False
     make_private(SEMINAR_FOLDER)
-    if not passphrase_file().exists():
-        write_private(passphrase_file(), secrets.token_urlsafe(32) + "\n")
+    return write_private(passphrase_file(), secrets.token_urlsafe(32) + "\n")
 
 
 def run(*words: str, seconds: float = _OUTPUT_SECONDS) -> str:

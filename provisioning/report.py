@@ -76,13 +76,16 @@ def show(
         mark = _MARKS[result.outcome].format(result.details.get("state", result.outcome))
         table.add_row(escape(result.seat.name), escape(result.seat.id), mark, *cells)
     console.print(table)
+    for result in results:
+        if "url" in result.details and "?token=" in result.details["url"]:  # too long for a table, and to be copied
+            console.print(f"{escape(result.seat.id)}  {escape(result.details['url'])}", soft_wrap=True)
     for result in bad:
         console.print(f"[bold]{escape(result.seat.id)}[/]: {escape(result.reason)}.", soft_wrap=True)
         for line in result.evidence.splitlines():
             console.print(f"    {escape(line)}", style="dim", soft_wrap=True)
-    good = len(results) - len(bad)
-    told = f"{good} of {len(results)} seats are well." if bad else f"All {good} seats are well."
-    console.print("The seat is well." if not bad and good == 1 else told, soft_wrap=True)
+    good, all_ = len(results) - len(bad), len(results)
+    told = f"{good} of {all_} seat{'s' * (all_ > 1)} {'is' if good == 1 else 'are'} well."
+    console.print(told, soft_wrap=True)
     if bad:
         console.print(
             f"Again for the others: {again} --only {','.join(result.seat.id for result in bad)}", soft_wrap=True

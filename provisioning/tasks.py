@@ -39,6 +39,10 @@ def _load(stack: str, only: str) -> Inventory:
     return inventory.load(stack, only)
 
 
+def _gib(mib: str | None) -> str:
+    return f"{int(mib) / 1024:.1f} GiB" if mib else ""
+
+
 def _end(code: int) -> None:
     if code:
         raise Exit(code=code)
@@ -52,7 +56,7 @@ def start_notebook(_: Context, only: str = "", stack: str = "", token: bool = Fa
 
         inventory = _load(stack, only)
         results = verbs.start_notebook(inventory, token=token)
-        columns = {"Notebook": lambda result: str(result.details.get("url", ""))}
+        columns = {"Notebook": lambda result: str(result.details.get("url", "")).partition("/?")[0]}
         again = f"fab start-notebook{' --token' if token else ''} --stack {inventory.stack}"
         report.show(inventory.stack, results, columns, as_json=json, again=again)
         _end(report.exit_code(results))
@@ -82,7 +86,7 @@ def status(_: Context, only: str = "", stack: str = "", json: bool = False) -> N
         columns = {
             "Since": lambda result: str(result.details.get("since", ""))[5:],  # without the year
             "Password": lambda result: str(result.details.get("password", "")),
-            "Disk free": lambda result: f"{int(result.details.get('free_mib', 0)) / 1024:.1f} GiB",
+            "Disk free": lambda result: _gib(result.details.get("free_mib")),
         }
         report.show(inventory.stack, results, columns, as_json=json, again=f"fab status --stack {inventory.stack}")
         _end(report.exit_code(results))

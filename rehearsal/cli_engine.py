@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import socket
@@ -15,7 +14,7 @@ import psutil
 
 from provisioning import pulumi_cli
 from rehearsal.stackfile import StackFile
-from stacks.errors import EngineError, RequestError
+from stacks.errors import EngineError, RequestError, SeminarError
 from stacks.folders import PROJECT_ROOT, SEMINAR_FOLDER, engine_of, passphrase_file
 
 _RUN_VARIABLE = "SEMINAR_PULUMI_RUN"  # marks the processes of a CLI that was started here
@@ -26,12 +25,9 @@ _COUNT = re.compile(r"(\d+) (created|updated|deleted|unchanged)\b")
 
 def up(stack: str, stack_file: StackFile, progress: Progress) -> dict[str, int]:
     """Make the stack if need be, and bring it up. Returns how many resources changed how. Raises SeminarError."""
-    pulumi_cli.make_passphrase()
     _free_stale_lock(stack)
     if engine_of(stack) is None:
-        kept = _read(stack)
-        pulumi_cli.run("stack", "init", stack)
-        _restore(stack, kept)  # `stack init` adds its salt to the checked-in file; ours stands in the copy
+        _make_stack(stack)
     used = stack_file.write()
     printed = _stream(
         progress,
@@ -41,13 +37,29 @@ def up(stack: str, stack_file: StackFile, progress: Progress) -> dict[str, int]:
     return {name: counts.get(word, 0) for name, word in _WORDS.items()}
 
 
+def _make_stack(stack: str) -> None:
+    """Make the stack, and leave alone which one is selected and what the checked-in file says."""
+    own = PROJECT_ROOT / f"Pulumi.{stack}.yaml"
+    kept = own.read_bytes()
+    made = pulumi_cli.make_passphrase()
+    try:
+        pulumi_cli.run("stack", "init", stack, *(["--no-select"] if pulumi_cli.selected_stack() else []))
+    except SeminarError:
+        if made:
+            passphrase_file().unlink()
+        raise
+    finally:
+        if own.read_bytes() != kept:  # `stack init` adds its salt; ours stands in the copy
+            own.write_bytes(kept)
+
+
 _WORDS = {"created": "created", "updated": "updated", "same": "unchanged", "deleted": "deleted"}
 
 
 def destroy(stack: str, stack_file: StackFile, progress: Progress) -> None:
     """Destroy the stack and forget it, but for its checked-in file. Raises SeminarError."""
     _free_stale_lock(stack)
-    used = str(stack_file.write())
+    used = str(stack_file.write())  # `destroy` adds its salt too
     _stream(
         progress, "destroy", "--stack", stack, "--config-file", used, "--yes", "--skip-preview", "--suppress-outputs"
     )
@@ -55,9 +67,10 @@ def destroy(stack: str, stack_file: StackFile, progress: Progress) -> None:
     state = SEMINAR_FOLDER / ".pulumi"
     for kept in ("backups", "history", "locks"):
         shutil.rmtree(state / kept / "seminar" / stack, ignore_errors=True)
-    if not list(state.glob("stacks/seminar/*.json")):  # the last one: nothing is left to lock or to open
+    if not list(state.glob("stacks/seminar/*.json")):  # the last one: nothing is left to lock
         shutil.rmtree(state, ignore_errors=True)
-        passphrase_file().unlink(missing_ok=True)
+        if not any(b"encryptionsalt" in file.read_bytes() for file in PROJECT_ROOT.glob("Pulumi.*.yaml")):
+            passphrase_file().unlink(missing_ok=True)  # nor to open
 
 
 def _stream(progress: Progress, *words: str) -> str:
@@ -128,14 +141,3 @@ def _is_pulumi(pid: int) -> bool:
         return "pulumi" in process.name() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
-
-
-def _read(stack: str) -> bytes:
-    return (PROJECT_ROOT / f"Pulumi.{stack}.yaml").read_bytes()
-
-
-def _restore(stack: str, kept: bytes) -> None:
-    path = PROJECT_ROOT / f"Pulumi.{stack}.yaml"
-    if path.read_bytes() != kept:
-        path.write_bytes(kept)
-        os.chmod(path, 0o644)

@@ -49,9 +49,11 @@ install_sshd() {
     apt_install openssh-server
   else
     as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$guard; chmod 755 $guard"
-    apt_install openssh-server || failed=yes
+    trap 'as_root rm -f "$guard"' EXIT
+    trap 'exit 130' INT TERM
+    apt_install openssh-server
     as_root rm -f "$guard"
-    [ -z "${failed-}" ] || { echo "$missing" >&2; exit 2; }
+    trap - EXIT INT TERM
   fi
   if [ -d /run/systemd/system ]; then
     as_root systemctl disable --now ssh.service ssh.socket >/dev/null 2>&1 || true

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stacks.errors import SettingsError
-from stacks.folders import PROJECT_ROOT, make_private, stack_folder, write_private
+from stacks.folders import PROJECT_ROOT, make_private, stack_file, stack_folder, write_private
 from stacks.settings import NAMESPACE, SeminarSettings
 
 _ENCRYPTED = "********"  # stands for a value that only the CLI can read
@@ -25,9 +25,8 @@ class StackFile:
 
     @classmethod
     def read(cls, stack: str) -> StackFile:
-        """Read the file that the last `make rehearse` ran with, else the one in the project. Raises SettingsError."""
-        used = stack_folder(stack) / f"Pulumi.{stack}.yaml"
-        return cls.load(stack, used if used.exists() else PROJECT_ROOT / f"Pulumi.{stack}.yaml")
+        """Read the file to run the stack with (folders.stack_file). Raises SettingsError."""
+        return cls.load(stack, stack_file(stack))
 
     @classmethod
     def load(cls, stack: str, path: Path) -> StackFile:
@@ -79,7 +78,8 @@ class StackFile:
         if path.exists():
             old = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
             document = {**{key: old[key] for key in old if key == "encryptionsalt"}, **document}
-        write_private(path, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+        if not write_private(path, yaml.safe_dump(document, sort_keys=False, allow_unicode=True)):
+            path.touch()  # it is the newest word, if not a new one
         return path
 
     def settings(self) -> SeminarSettings:

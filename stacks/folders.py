@@ -47,6 +47,15 @@ def cli_state_file(stack: str) -> Path:
     return SEMINAR_FOLDER / ".pulumi" / "stacks" / "seminar" / f"{stack}.json"
 
 
+def stack_file(stack: str) -> Path:
+    """The file to run the stack with: the last `make rehearse`'s copy, unless the project's own was changed since."""
+    own = PROJECT_ROOT / f"Pulumi.{stack}.yaml"
+    copy = stack_folder(stack) / own.name
+    if copy.exists() and not (own.exists() and own.stat().st_mtime > copy.stat().st_mtime):
+        return copy
+    return own
+
+
 def engine_of(stack: str) -> str | None:
     """Which engine brought the stack up: "in-process", "cli" or None. It keeps it until the stack is destroyed."""
     if state_file(stack).exists():

@@ -9,7 +9,7 @@ unpack() {
       fail "git can't fetch the materials from $git_url" "$own/materials.log"
   else
     mkdir "$own/materials"
-    tar -xzf "$own/materials.tar.gz" -C "$own/materials" 2>"$own/materials.log" ||
+    tar -xmzf "$own/materials.tar.gz" -C "$own/materials" 2>"$own/materials.log" ||
       fail "the materials can't be unpacked on the machine; its disk may be full" "$own/materials.log"
   fi
 }

@@ -92,7 +92,7 @@ def test_only_and_the_table(running: Project) -> None:
     assert done.returncode == 0
     assert "Ada Lovelace" in done.stdout
     assert "Satyendra" not in done.stdout
-    assert "All 2 seats are well." in done.stdout
+    assert "2 of 2 seats are well." in done.stdout
     assert len(max(done.stdout.splitlines(), key=len)) <= 80
 
 

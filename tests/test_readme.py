@@ -1,0 +1,34 @@
+"""README.md's tables: every setting with its default, every task of `fab`, and nothing that is not there."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import yaml
+
+from provisioning import namespace
+from stacks.folders import PROJECT_ROOT
+
+README = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def rows(first_cell: str) -> list[list[str]]:
+    """The table rows whose first cell matches, as cells without their backquotes."""
+    found = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in README.splitlines() if line[:1] == "|"]
+    return [[cell.strip("`") for cell in row] for row in found if re.fullmatch(first_cell, row[0])]
+
+
+def test_settings_and_their_defaults() -> None:
+    declared: dict[str, Any] = yaml.safe_load((PROJECT_ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))["config"]
+    assert [row[:3] for row in rows("`seminar:[a-z-]+`")] == [
+        [key, entry["type"], str(entry["default"]) or json.dumps("")] for key, entry in declared.items()
+    ]
+
+
+def test_tasks_and_their_options() -> None:
+    told = {row[0].removeprefix("fab "): set(re.findall(r"--[a-z-]+", row[2])) for row in rows("`fab [a-z-]+`")}
+    assert told == {
+        name: {flag for flag in namespace[name].get_arguments_flags()} for name in namespace.task_names
+    }
