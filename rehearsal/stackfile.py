@@ -78,8 +78,9 @@ class StackFile:
         if path.exists():
             old = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
             document = {**{key: old[key] for key in old if key == "encryptionsalt"}, **document}
-        if not write_private(path, yaml.safe_dump(document, sort_keys=False, allow_unicode=True)):
-            path.touch()  # it is the newest word, if not a new one
+        changed = write_private(path, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+        if not changed and stack_file(self.stack) != path:
+            path.touch()  # the same words, but the newest
         return path
 
     def settings(self) -> SeminarSettings:

@@ -30,5 +30,6 @@ def test_settings_and_their_defaults() -> None:
 def test_tasks_and_their_options() -> None:
     told = {row[0].removeprefix("fab "): set(re.findall(r"--[a-z-]+", row[2])) for row in rows("`fab [a-z-]+`")}
     assert told == {
-        name: {flag for flag in namespace[name].get_arguments_flags()} for name in namespace.task_names
+        name: {f"--{argument.names[0]}" for argument in namespace[name].get_arguments()}
+        for name in namespace.task_names
     }
