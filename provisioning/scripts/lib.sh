@@ -40,18 +40,24 @@ put() {
   fi
 }
 
-# alive PID: whether the process is Jupyter and runs. A number may have been given to another since; a zombie is dead.
-alive() {
-  if [ -d /proc/self ]; then # a small Linux image may have no ps
-    case $(cat "/proc/$1/stat" 2>/dev/null) in *") Z "*) return 1 ;; esac
-    case $(tr '\000' ' ' 2>/dev/null <"/proc/$1/cmdline") in *jupyter*) return 0 ;; esac
-    return 1
+# runs PID: whether the process is there; a zombie is not. A small Linux image may have no ps.
+runs() {
+  if [ -d /proc/self ]; then
+    case $(cat "/proc/$1/stat" 2>/dev/null) in '' | *") Z "*) return 1 ;; esac
+  else
+    case $(ps -o stat= -p "$1" 2>/dev/null) in '' | Z*) return 1 ;; esac
   fi
-  case $(ps -o stat= -o args= -p "$1" 2>/dev/null) in
-    Z*) return 1 ;;
-    *jupyter*) return 0 ;;
-    *) return 1 ;;
-  esac
+}
+
+# alive PID: whether the process is there and is Jupyter; its number may have been given to another since.
+alive() {
+  runs "$1" || return 1
+  if [ -d /proc/self ]; then
+    words=$(tr '\000' ' ' 2>/dev/null <"/proc/$1/cmdline")
+  else
+    words=$(ps -o args= -p "$1" 2>/dev/null)
+  fi
+  case $words in *jupyter*) return 0 ;; *) return 1 ;; esac
 }
 
 # running: whether this seat's Jupyter runs; sets pid.

@@ -65,8 +65,7 @@ await_listening() {
   tries=$((seconds * 5))
   # Jupyter writes this file once it listens.
   until [ -s "$runtime/jpserver-$pid.json" ]; do
-    # Between `launch &` and its exec the process is still this shell.
-    if ! kill -0 "$pid" 2>/dev/null || { [ "$tries" -lt "$((seconds * 5))" ] && ! alive "$pid"; }; then
+    if ! runs "$pid"; then
       rm -f "$own/notebook.pid"
       tell_why_it_ended
     fi
