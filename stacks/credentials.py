@@ -100,7 +100,7 @@ class _MachineCredentialsProvider(ResourceProvider):
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         seats = olds["seats"]
         return DiffResult(
-            changes=list(seats) != list(news["seat_ids"])
+            changes=set(seats) != set(news["seat_ids"])
             or olds["shared_password"] != news["shared_password"]
             or any(seats[id_]["password"] != text for id_, text in news["new_passwords"].items() if id_ in seats)
         )

@@ -138,7 +138,7 @@ def _seat(document: Mapping[str, Any]) -> HandOverSeat:
 
 def _is_number(value: object) -> bool:
     # Pulumi hands every number on as a float.
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value)
+    return value.is_integer() if isinstance(value, float) else isinstance(value, int) and not isinstance(value, bool)
 
 
 def _take(document: Mapping[str, Any], key: str, kind: type, where: str = "document") -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ COLUMNS = ("id", "name", "email")
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,29}[a-z0-9])?")  # fits resource names, folders, tags and host names alike
 _EMAIL = re.compile(r"[^@\s,;]+@[^@\s,;]+")
 _LONGEST_NAME = 200
+_JOINERS = "\u200c\u200d"  # Persian and Indic names are spelt with them
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def advice(settings: SeminarSettings) -> str | None:
     if settings.roster is None or has_ids(settings.roster):
         return None
     return (
-        f"{settings.roster.name} has no column id, so ids follow the order of its lines: removing a line moves everyone "
+        f"{settings.roster.name} has no column id, so ids follow the order of its lines: removing one moves everyone "
         "below it to another seat. Add ids before the first `pulumi up`."
     )
 
@@ -57,9 +59,7 @@ def read_roster(path: Path) -> tuple[Participant, ...]:
     UTF-8 with or without a byte order mark; comma, semicolon (Excel in much of Europe) or tab. Empty lines are skipped.
     Raises SettingsError with every fault at once.
     """
-    rows = csv.reader(io.StringIO(_text_of(path), newline=""), delimiter=_delimiter(path), strict=False)
-    lines = [(rows.line_num, [cell.strip() for cell in row]) for row in rows]
-    lines = [(number, row) for number, row in lines if any(row)]
+    lines = _lines(path)
     if not lines:
         raise SettingsError(f"{path.name} is empty; expected a header line such as id,name,email and a line a person.")
     places = _places(path.name, *lines[0])
@@ -75,8 +75,20 @@ def read_roster(path: Path) -> tuple[Participant, ...]:
 
 def has_ids(path: Path) -> bool:
     """Whether the roster names ids itself. Where it does not, they follow the order of its lines."""
-    header = next(iter(_text_of(path).splitlines()), "")
-    return "id" in {cell.strip().strip('"').lower() for cell in header.split(_delimiter(path))}
+    lines = _lines(path)
+    return bool(lines) and "id" in {cell.lower() for cell in lines[0][1]}
+
+
+def _lines(path: Path) -> list[tuple[int, list[str]]]:
+    """The lines that are not empty, with their numbers."""
+    rows = csv.reader(io.StringIO(_text_of(path), newline=""), delimiter=_delimiter(path), strict=False)
+    try:
+        lines = [(rows.line_num, [cell.strip() for cell in row]) for row in rows]
+    except csv.Error as error:
+        raise SettingsError(
+            f"{path.name} line {rows.line_num}: {error}; look for a quote that is not closed."
+        ) from error
+    return [(number, row) for number, row in lines if any(row)]
 
 
 def _text_of(path: Path) -> str:
@@ -131,8 +143,9 @@ def _people(
             email=cells.get("email", ""),
         )
         found = _faults_of(person)
-        if len(row) > len(places) and any(row[len(places) :]):
-            found.append(f"has {len(row)} columns; expected {len(places)}. Put quotes around a name with a comma.")
+        width = max(places.values()) + 1
+        if any(row[width:]):
+            found.append(f"has {len(row)} columns; expected {width}. Put quotes around a name with a comma.")
         if person.id in line_of:
             found.append(f"has the id {person.id!r} of line {line_of[person.id]}; give each person an id of their own.")
         line_of.setdefault(person.id, number)
@@ -147,8 +160,13 @@ def _faults_of(person: Participant) -> list[str]:
         faults.append(f"id {person.id[:40]!r}; expected 1 to 31 of a-z, 0-9 and dash, for example ada.")
     if not person.name:
         faults.append("has no name; write one.")
-    elif not person.name.isprintable() or len(person.name) > _LONGEST_NAME:
+    elif not all(_stands_in_a_name(sign) for sign in person.name) or len(person.name) > _LONGEST_NAME:
         faults.append(f"name {person.name[:40]!r}; expected at most {_LONGEST_NAME} printable characters.")
     if person.email and not _EMAIL.fullmatch(person.email):
         faults.append(f"email {person.email[:80]!r}; expected an address such as ada@example.org, or nothing.")
     return faults
+
+
+def _stands_in_a_name(sign: str) -> bool:
+    # isprintable() refuses every space but ASCII's, such as the one that Japanese names are typed with.
+    return sign.isprintable() or sign in _JOINERS or unicodedata.category(sign) == "Zs"

@@ -7,6 +7,7 @@ The defaults stand in Pulumi.yaml too, for the CLI: a test holds both together.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -208,6 +209,8 @@ def is_git_url(materials: str) -> bool:
 
 
 def _materials_fault(value: str, root: Path) -> tuple[str, str] | None:
-    if is_git_url(value) or (root / value).is_dir():
+    if re.match(r"\w+://[^/@]*:[^/@]*@", value):  # never echoed: it would be exported, and kept on every machine
+        return "is a URL with a password in it", "one that needs none, or a folder that you cloned yourself"
+    if is_git_url(value) or os.path.isdir(root / value):
         return None
     return f"is {value[:80]!r}, which is no folder", "a folder, or a git URL such as https://example.org/class.git"

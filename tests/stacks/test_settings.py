@@ -224,3 +224,9 @@ def test_pulumi_yaml_says_the_same() -> None:
         assert set(entry) == {"type", "default", "description"}
         assert entry["type"] == ("integer" if isinstance(entry["default"], int) else "string")
         assert entry["description"].endswith(".")
+
+
+def test_a_materials_url_with_a_password_is_refused_and_not_echoed() -> None:
+    (told,) = faults({"materials": "https://ada:open-sesame@example.org/class.git"})
+    assert "materials is a URL with a password in it; expected" in told
+    assert "sesame" not in told
