@@ -126,6 +126,8 @@ class Project:
         found = []
         for process in psutil.process_iter():
             try:
+                if process.status() == psutil.STATUS_ZOMBIE:
+                    continue
                 told = " ".join(process.cmdline()) + process.environ().get("SEMINAR_MACHINE", "")
             except psutil.Error:
                 continue

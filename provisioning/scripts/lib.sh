@@ -73,7 +73,7 @@ end_jupyter() {
   while alive "$pid"; do
     tries=$((tries + 1))
     # Jupyter gives its kernels 5 seconds.
-    [ "$tries" -eq 80 ] && kill -KILL -- "-$pid" 2>/dev/null
+    [ "$tries" -eq 80 ] && kill -s KILL -- "-$pid" 2>/dev/null
     [ "$tries" -ge 100 ] && fail "Jupyter (process $pid) can't be ended"
     sleep 0.1
   done
