@@ -169,6 +169,7 @@ def test_a_swapped_host_key_is_refused(running: Project) -> None:
     tunnel = running.run("sh", "-c", running.outputs()["tunnels"]["curie"])
     assert tunnel.returncode == 255
     assert "Host key verification failed" in tunnel.stderr
+    (folder / "host_key.pub").unlink()
     (folder / "host_key").write_bytes(kept)
     os.kill(pid, signal.SIGHUP)
     time.sleep(0.5)
@@ -329,7 +330,7 @@ def test_ctrl_c_reports_what_was_done(running: Project) -> None:
     fab.send_signal(signal.SIGINT)
     rest, _ = fab.communicate(timeout=30)
     assert fab.returncode == 1
-    assert "1 of 3 seats are well." in rest
+    assert "1 of 3 seats is well." in rest
     assert "ada: was not finished; run this again to finish it." in rest
     assert "--only ada,bose" in rest
     assert running.fab("start-notebook").returncode == 0

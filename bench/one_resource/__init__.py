@@ -1,0 +1,1 @@
+"""A program of one resource: what any program costs on these engines."""
