@@ -25,7 +25,7 @@ rehearse-down: ## end the rehearsal and remove what it made
 
 test: ## every test that can run here
 	@$(SETUP) $(ALL) --sshd
-	@.venv/bin/python -m pytest -n 3 --dist loadfile
+	@.venv/bin/python -m pytest -n 3 --dist loadgroup
 
 check: ## formatting, lint, types, shell
 	@$(SETUP) $(ALL)

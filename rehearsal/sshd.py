@@ -141,14 +141,19 @@ def processes(folder: Path) -> list[psutil.Process]:
             continue
         # sshd writes its title over its environment: a session whose listener died is known by its socket.
         if _quietly(lambda p=process: p.environ().get(MACHINE_VARIABLE)) == str(folder) or (
-            ssh_port
-            and _quietly(lambda p=process: p.name().startswith("sshd"))
-            and any(
-                c.laddr and c.laddr.port == ssh_port for c in _quietly(lambda p=process: p.net_connections("tcp"), [])
-            )
+            ssh_port and _is_session(process) and ssh_port in _ports_of(process)
         ):
             found[process.pid] = process
     return list(found.values())
+
+
+def _is_session(process: psutil.Process) -> bool:
+    # The other machines' listeners are known by their titles; to ask each for its sockets would cost milliseconds.
+    return _quietly(process.name, "").startswith("sshd") and "[listener]" not in " ".join(_quietly(process.cmdline, []))
+
+
+def _ports_of(process: psutil.Process) -> set[int]:
+    return {c.laddr.port for c in _quietly(lambda: process.net_connections("tcp"), []) if c.laddr}
 
 
 def _quietly(look: Any, otherwise: Any = None) -> Any:
@@ -172,10 +177,18 @@ def _listener(folder: Path) -> list[psutil.Process]:
 def _end(victims: list[psutil.Process]) -> None:
     for process in victims:
         _quietly(process.terminate)
-    _, alive = psutil.wait_procs(victims, timeout=_END_SECONDS)
-    for process in alive:
+    for process in _still_alive(victims):
         _quietly(process.kill)
-    psutil.wait_procs(alive, timeout=_END_SECONDS)
+    _still_alive(victims)
+
+
+def _still_alive(victims: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that run yet after a while. One that waits only for init to take note has ended."""
+    deadline = time.monotonic() + _END_SECONDS
+    while victims and time.monotonic() < deadline:
+        victims = [process for process in victims if _quietly(process.status) not in (None, psutil.STATUS_ZOMBIE)]
+        time.sleep(0.01 if victims else 0)
+    return victims
 
 
 def _write_machine(folder: Path, machine: Mapping[str, Any], ssh_port: int) -> bool:

@@ -23,6 +23,9 @@ import pytest
 from tests.conftest import FAB, Project
 
 
+pytestmark = pytest.mark.xdist_group("running")  # they share three seats, so one worker runs them all
+
+
 def _jupyter(project: Project, seat: str) -> psutil.Process:
     return psutil.Process(int((project.machine(seat) / "home/.local/share/seminar/notebook.pid").read_text()))
 
