@@ -177,7 +177,10 @@ def _project(folder: Path, engine: str) -> Iterator[Project]:
         if process.stdout:
             process.stdout.close()
     project.python("-m", "rehearsal", "down")
-    assert project.processes() == []
+    left = project.processes()
+    for process in left:
+        process.kill()
+    assert left == []
 
 
 @pytest.fixture
