@@ -102,14 +102,11 @@ def _show(seats: inventory.Inventory) -> None:
 
     console = Console(highlight=False)
     console.print()
-    shown = seats.seats if len(seats.seats) <= 10 else seats.seats[:3]
-    for seat in shown:
+    for seat in seats.seats:
         console.print(f"[bold]{escape(seat.name)}[/] (seat {seat.id})", soft_wrap=True)
         console.print(f"  tunnel    {escape(tunnel_command(seat))}", soft_wrap=True)
         console.print(f"  notebook  {url(seat)}", soft_wrap=True)
         console.print(f"  password  in {escape(passwords.where(STACK, seat))}", soft_wrap=True)
-    if len(shown) < len(seats.seats):
-        console.print(f"… and {len(seats.seats) - len(shown)} more: see `fab status` and .seminar/{STACK}/seats/")
     first = seats.seats[0].id
     console.print("\nType next:", style="bold")
     for command, why in (

@@ -22,7 +22,6 @@ import pytest
 
 from tests.conftest import FAB, Project
 
-
 pytestmark = pytest.mark.xdist_group("running")  # they share three seats, so one worker runs them all
 
 
