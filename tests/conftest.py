@@ -178,8 +178,8 @@ def _project(folder: Path, engine: str) -> Iterator[Project]:
             process.stdout.close()
     project.python("-m", "rehearsal", "down")
     left = project.processes()
-    for process in left:
-        process.kill()
+    for stray in left:
+        stray.kill()
     assert left == []
 
 
