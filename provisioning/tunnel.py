@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,17 +12,17 @@ from pathlib import Path, PurePath
 from stacks import clients
 from stacks.errors import RequestError
 from stacks.folders import write_private
+from stacks.loopback import is_free
 from stacks.outputs import HandOverSeat, SeatSecrets
 
 _RECONNECT_SECONDS = 5
 _ANSWER_SECONDS = 30.0
-_LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 
 def free_port(first: int) -> int:
     """The first port from `first` upwards that nothing holds on loopback. Raises RequestError."""
     for port in range(first, 65536):
-        if all(_is_free(family, address, port) for family, address in _LOOPBACK):
+        if is_free(port):
             return port
     raise RequestError(f"No local port from {first} upwards is free.")
 
@@ -99,13 +98,3 @@ def _answers(ssh: subprocess.Popen[str], port: int) -> bool:
         except OSError:
             time.sleep(0.2)
     return False
-
-
-def _is_free(family: socket.AddressFamily, address: str, port: int) -> bool:
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((address, port))
-    except OSError:
-        return family == socket.AF_INET6 and not socket.has_dualstack_ipv6()
-    return True

@@ -6,20 +6,18 @@ from the configured number upwards, and no two machines of this user claim the s
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from stacks.folders import SEMINAR_FOLDER, open_private, write_private
+from stacks.loopback import is_free
 from stacks.settings import HIGHEST_PORT
 
 CLAIM_FILE = "ports.json"
-LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 
 def claim(folder: Path, wanted: dict[str, int]) -> dict[str, int]:
@@ -48,23 +46,6 @@ def read(folder: Path) -> dict[str, int]:
         return dict(json.loads((folder / CLAIM_FILE).read_text()))
     except (FileNotFoundError, ValueError):
         return {}
-
-
-def is_free(port: int) -> bool:
-    """Whether nothing listens on the port on loopback, IPv4 and IPv6 (`ssh -L localhost:PORT` takes both)."""
-    for family, address in LOOPBACK:
-        try:
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((address, port))
-        except OSError as error:
-            if error.errno in _NO_SUCH_ADDRESS:
-                continue  # a computer without IPv6
-            return False
-    return True
-
-
-_NO_SUCH_ADDRESS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 def _first_free(lowest: int, taken: set[int]) -> int:

@@ -23,6 +23,7 @@ import psutil
 from rehearsal import ports
 from stacks import clients
 from stacks.folders import make_private, stack_folder, write_private
+from stacks.loopback import is_free
 from stacks.outputs import HandOverSeat
 
 MISSING = (
@@ -241,7 +242,7 @@ def _start(folder: Path, port: int) -> str:
     binary = find()
     if binary is None:
         return MISSING
-    if not ports.is_free(port):
+    if not is_free(port):
         return f"port {port} on this computer is held by another program; end that program and run this again."
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where root's sshd locks its unprivileged half in

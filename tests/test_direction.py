@@ -18,7 +18,7 @@ SOURCES = sorted(
 )
 CLOUD_SDKS = {"pulumi_aws", "pulumi_azure_native", "boto3", "azure"}
 BACKENDS = {"stacks.aws", "stacks.azure"}  # they may import their SDK, for they are imported only when chosen
-OF_STACKS = {"stacks.outputs", "stacks.errors", "stacks.clients", "stacks.folders"}
+OF_STACKS = {"stacks.outputs", "stacks.errors", "stacks.clients", "stacks.folders", "stacks.loopback"}
 OF_SETTINGS = {"stacks.settings.Secret", "stacks.settings.password_fault"}
 
 
