@@ -35,7 +35,7 @@ def up(participants: str) -> int:
             stack_file.refuse_encrypted()
             stack_file.write()
             counts = engine.up(STACK, stack_file, step)
-    print(", ".join(f"{count} {what}" for what, count in counts.items() if count) + ".")
+    print(", ".join(f"{count} {what}" for what, count in counts.items() if count) + ".", flush=True)
     if code := _fab("start-notebook", "--stack", STACK):
         return code
     seats = inventory.load(STACK)
@@ -75,9 +75,9 @@ def _uses_cli() -> bool:
     if holder == "in-process" or (holder is None and pulumi_cli.find() is None):
         why = "without the Pulumi CLI" if pulumi_cli.find() is None else "without the Pulumi CLI, as it was begun"
         how = " (`make pulumi` installs it)" if pulumi_cli.find() is None else " (`make rehearse-down` ends that)"
-        print(f"Running {why}{how}.")
+        print(f"Running {why}{how}.", flush=True)
         return False
-    print("Running with the Pulumi CLI.")
+    print("Running with the Pulumi CLI.", flush=True)
     return True
 
 

@@ -62,16 +62,17 @@ install_sshd() {
 }
 
 mkdir -p -m 700 .seminar
+files=
+for word; do [ "$word" = --sshd ] || files="$files $word"; done
 # A venv that was half made when it was interrupted has no mark.
-wanted=$(cat "$0"; for word; do [ "$word" = --sshd ] || cat "$word"; done)
-mark=.venv/installed-$(printf '%s' "$*" | tr -c 'a-z.-' '_')
+# shellcheck disable=SC2086 # a list of files
+wanted=$(cat "$0" $files)
+mark=.venv/installed$(printf '%s' "$files" | tr -c 'a-z.-' '_')
 if [ ! -x .venv/bin/python ] || [ "$(cat "$mark" 2>/dev/null)" != "$wanted" ]; then
   echo "Installing into .venv …"
   [ -x .venv/bin/pip ] || make_venv
-  list=
-  for word; do [ "$word" = --sshd ] || list="$list -r $word"; done
-  # shellcheck disable=SC2086 # a list of options
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check $list
+  # shellcheck disable=SC2046,SC2086 # lists of files and of options
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check $(printf -- ' -r %s' $files)
   printf '%s\n' "$wanted" >"$mark"
 fi
 for word; do
