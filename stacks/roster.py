@@ -100,6 +100,9 @@ def _text_of(path: Path) -> str:
         ) from None
     except OSError as error:
         raise SettingsError(f"{path} can't be read ({error.strerror}); expected a CSV file.") from error
+    if b"\0" in raw and not raw.startswith((b"\xff\xfe", b"\xfe\xff")):  # csv itself takes it from Python 3.11 on
+        line = raw.count(b"\n", 0, raw.index(b"\0")) + 1
+        raise SettingsError(f"{path.name} line {line} has a NUL character; save the file as text, 'CSV UTF-8'.")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -94,7 +94,7 @@ def test_five_hundred_and_no_more(roster: Path) -> None:
         (",Ada,", f"id ''; {EXPECTED_ID}"),
         ("ada,,ada@example.org", "has no name; write one."),
         (f"ada,{'A' * 201},", f"name '{'A' * 40}'; expected at most 200 printable characters."),
-        ("ada,A\0da,", "name 'A\\x00da'; expected at most 200 printable characters."),
+        ("ada,A\x07da,", "name 'A\\x07da'; expected at most 200 printable characters."),
         ("ada,A\x1b[2Jda,", "name 'A\\x1b[2Jda'; expected at most 200 printable characters."),
         ("ada,A\u202eda,", "name 'A\\u202eda'; expected at most 200 printable characters."),
         ('ada,"A\nda",', "name 'A\\nda'; expected at most 200 printable characters."),
@@ -107,6 +107,12 @@ def test_a_bad_line_is_a_sentence_with_its_number(roster: Path, line: str, told:
     found = faults(roster, f"id,name,email\nbose,Bose,\n{line}\n")
     number = 4 if "\n" in line else 3
     assert any(fault.startswith(f"people.csv line {number}: {told}") for fault in found), found
+
+
+def test_a_nul_is_a_sentence_on_every_python(roster: Path) -> None:
+    assert faults(roster, "id,name\nada,A\0da\n") == (
+        "people.csv line 2 has a NUL character; save the file as text, 'CSV UTF-8'.",
+    )
 
 
 def test_the_longest_id(roster: Path) -> None:
