@@ -20,7 +20,7 @@ _ASK_SECONDS, _SEND_SECONDS, _LAY_SECONDS = 30.0, 600.0, 600.0
 
 def check(handover: HandOver) -> None:
     """Raise RequestError where the materials are a folder that is no longer here."""
-    if handover.materials and not _is_url(handover.materials) and not _folder(handover).is_dir():
+    if handover.materials and not handover.materials_are_fetched and not _folder(handover).is_dir():
         raise RequestError(
             f"The materials {handover.materials!r} are no folder here; put it back or change seminar:materials."
         )
@@ -33,7 +33,7 @@ def lay(remote: Remote, handover: HandOver) -> bool:
     """
     if not handover.materials:
         return False
-    if _is_url(handover.materials):
+    if handover.materials_are_fetched:
         archive, version, git_url = b"", handover.materials, handover.materials
     else:
         archive, version = _packed(_folder(handover))
@@ -44,10 +44,6 @@ def lay(remote: Remote, handover: HandOver) -> bool:
     if archive:
         remote.run('cat >"$HOME/.local/share/seminar/materials.tar.gz"', stdin=archive, seconds=_SEND_SECONDS)
     return bool(remote.script("materials", {**parameters, "step": "lay"}, seconds=_LAY_SECONDS)["state"] == "changed")
-
-
-def _is_url(materials: str) -> bool:
-    return "://" in materials or ("@" in materials and ":" in materials)
 
 
 def _folder(handover: HandOver) -> Path:

@@ -13,13 +13,12 @@ import sys
 from collections.abc import Callable, Sequence
 
 from provisioning import pulumi_cli
+from stacks.clients import PASSWORD_FILE
 from stacks.errors import EngineError, RequestError
 from stacks.folders import PROJECT_ROOT, engine_of, stack_file
-from stacks.outputs import HandOverSeat
+from stacks.outputs import NEW_PASSWORDS_VARIABLE, HandOverSeat
 from stacks.settings import Secret, password_fault
 
-# Read by stacks/credentials.py, which stays unimported here: it pulls in Pulumi's SDK.
-NEW_PASSWORDS_VARIABLE = "SEMINAR_NEW_PASSWORDS"
 _UP_SECONDS = 1800.0
 
 
@@ -42,23 +41,22 @@ def keep(stack: str, seats: Sequence[HandOverSeat], password: Secret | None) -> 
     Raises EngineError or RequestError.
     """
     wanted = {seat.id: str(password) if password is not None else "" for seat in seats}
-    variables = {**pulumi_cli.environment(), NEW_PASSWORDS_VARIABLE: json.dumps(wanted)}
+    variables = {NEW_PASSWORDS_VARIABLE: json.dumps(wanted)}
     if engine_of(stack) == "in-process":
-        words = [sys.executable, "-m", "rehearsal.engine", "up", stack]
-    else:
-        binary = pulumi_cli.find()
-        if binary is None:
-            raise RequestError(pulumi_cli.MISSING)
-        words = [binary, "up", "--yes", "--skip-preview", "--non-interactive", "--suppress-outputs", "--color", "never"]
-        words += ["--stack", stack, "--target-dependents"]
-        for machine in sorted({seat.machine for seat in seats}):
-            words += ["--target", f"**::credentials-{machine}"]
-        words += ["--config-file", str(stack_file(stack))]
+        _keep_in_process(stack, variables)
+        return
+    words = ["up", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack, "--target-dependents"]
+    for machine in sorted({seat.machine for seat in seats}):
+        words += ["--target", f"**::credentials-{machine}"]
+    pulumi_cli.run(*words, "--config-file", str(stack_file(stack)), seconds=_UP_SECONDS, **variables)
+
+
+def _keep_in_process(stack: str, variables: dict[str, str]) -> None:
     try:
         done = subprocess.run(
-            words,
+            [sys.executable, "-m", "rehearsal.engine", "up", stack],
             cwd=PROJECT_ROOT,
-            env=variables,
+            env={**os.environ, **variables},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -68,13 +66,11 @@ def keep(stack: str, seats: Sequence[HandOverSeat], password: Secret | None) -> 
     except subprocess.TimeoutExpired:
         raise EngineError(f"The stack {stack!r} did not take the password within {_UP_SECONDS:.0f} seconds.") from None
     if done.returncode:
-        if words[0] == sys.executable:
-            raise EngineError(done.stderr.strip().splitlines()[-5:] or "The engine failed without a word.")
-        raise pulumi_cli.failure("up", done.stdout + "\n" + done.stderr)
+        raise EngineError(done.stderr.strip().splitlines()[-5:] or "The engine failed without a word.")
 
 
 def where(stack: str, seat: HandOverSeat) -> str:
     """Where the organiser finds the seat's password; the password itself is not printed."""
     if seat.files:
-        return os.path.relpath(os.path.join(seat.files, "password"))
+        return os.path.relpath(os.path.join(seat.files, PASSWORD_FILE))
     return f"pulumi stack output secrets --show-secrets --stack {stack}"

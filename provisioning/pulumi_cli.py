@@ -46,8 +46,11 @@ def make_passphrase() -> bool:
     return write_private(passphrase_file(), secrets.token_urlsafe(32) + "\n")
 
 
-def run(*words: str, seconds: float = _OUTPUT_SECONDS) -> str:
-    """Run `pulumi WORDS --non-interactive` in the project; returns what it prints. Raises SeminarError."""
+def run(*words: str, seconds: float = _OUTPUT_SECONDS, **variables: str) -> str:
+    """Run `pulumi WORDS --non-interactive` in the project, with more variables in its environment.
+
+    Returns what it prints. Raises SeminarError.
+    """
     binary = find()
     if binary is None:
         raise RequestError(MISSING)
@@ -55,7 +58,7 @@ def run(*words: str, seconds: float = _OUTPUT_SECONDS) -> str:
         done = subprocess.run(
             [binary, *words, "--non-interactive", "--color", "never"],
             cwd=PROJECT_ROOT,
-            env=environment(),
+            env={**environment(), **variables},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

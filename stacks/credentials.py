@@ -16,12 +16,9 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
 from stacks.errors import SettingsError
+from stacks.outputs import NEW_PASSWORDS_VARIABLE
 from stacks.seats import Seat, by_machine
 from stacks.settings import SeminarSettings, password_fault
-
-# A JSON object, seat id -> password ("" for a generated one), that `fab set-password` hands to one `pulumi up`. The
-# environment and not argv, which every user of the computer can read.
-NEW_PASSWORDS_VARIABLE = "SEMINAR_NEW_PASSWORDS"
 
 _CONSONANTS, _VOWELS = "bdfghjkmnprstvz", "aeiou"  # without letters that look or sound alike
 _PASSWORD_GROUPS = 4  # of two syllables: 4 * 2 * log2(15 * 5) = 49.8 bits, against a server that only loopback reaches

@@ -10,9 +10,13 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from stacks.errors import HandOverError
-from stacks.settings import Secret
+from stacks.settings import Secret, is_git_url
 
 FORMAT = 1
+
+# The one thing that goes the other way: a JSON object, seat id -> password ("" for a generated one), that `fab
+# set-password` hands to one `pulumi up`. In the environment and not in argv, which every user of the computer can read.
+NEW_PASSWORDS_VARIABLE = "SEMINAR_NEW_PASSWORDS"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +96,11 @@ class HandOver:
     interface: str
     materials: str = ""
     seats: tuple[HandOverSeat, ...] = field(default=())
+
+    @property
+    def materials_are_fetched(self) -> bool:
+        """Whether the materials are a git URL, which the machine fetches, and no folder here."""
+        return is_git_url(self.materials)
 
     def to_dict(self) -> dict[str, Any]:
         """The value of the stack's output `handover`."""

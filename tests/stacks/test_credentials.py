@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 
 from stacks.credentials import (
-    NEW_PASSWORDS_VARIABLE,
     _MachineCredentialsProvider,
     _OrganiserKeyProvider,
     jupyter_hash,
@@ -23,6 +22,7 @@ from stacks.credentials import (
     new_passwords_from,
 )
 from stacks.errors import SettingsError
+from stacks.outputs import NEW_PASSWORDS_VARIABLE
 
 SHAPE = re.compile(r"[a-z]{4}(-[a-z]{4}){3}")
 PROVIDER = _MachineCredentialsProvider()

@@ -14,9 +14,8 @@ from pulumi.runtime.settings import get_root_resource
 from pulumi.runtime.stack import Stack
 
 from stacks.clients import putty_command, tunnel_command
-from stacks.credentials import NEW_PASSWORDS_VARIABLE
 from stacks.folders import PROJECT_ROOT, machine_folder, seat_folder
-from stacks.outputs import HandOver, Secrets
+from stacks.outputs import NEW_PASSWORDS_VARIABLE, HandOver, Secrets
 
 ROSTER = ("ada,Ada Lovelace", "bose,Satyendra Nath Bose", "curie,Maria Skłodowska Curie")
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
