@@ -2,17 +2,20 @@
 
 import pulumi
 
+from stacks.advice import advice
 from stacks.credentials import OrganiserKey, credentials_for
 from stacks.errors import SeminarError
+from stacks.interrupts import end_quietly
 from stacks.machines import MachinesArgs, build, export
-from stacks.roster import advice, enrol
+from stacks.roster import enrol
 from stacks.seats import seat_everyone
 from stacks.settings import SeminarSettings
 
+end_quietly()
 try:
     settings = SeminarSettings.from_pulumi()
     seats = seat_everyone(enrol(settings))
-    if hint := advice(settings):
+    for hint in advice(settings):
         pulumi.log.warn(hint)
     args = MachinesArgs(
         settings=settings,

@@ -12,7 +12,7 @@ from provisioning import inventory, passwords, pulumi_cli
 from rehearsal import cli_engine, engine, ports, sshd
 from rehearsal.stackfile import StackFile
 from stacks.clients import tunnel_command, url
-from stacks.errors import SeatError, SeminarError
+from stacks.errors import SeatError, SeminarError, SettingsError
 from stacks.folders import PROJECT_ROOT, engine_of, make_private, stack_folder
 from stacks.roster import enrol
 
@@ -24,7 +24,13 @@ def up(participants: str) -> int:
     stack_file = StackFile.load(STACK, PROJECT_ROOT / f"Pulumi.{STACK}.yaml")
     if participants:
         stack_file = stack_file.numbered(participants)
-    people = len(enrol(stack_file.settings()))
+    settings = stack_file.settings()
+    if settings.cloud != "local":
+        raise SettingsError(
+            f"Pulumi.{STACK}.yaml: seminar:cloud is {settings.cloud!r}; expected local: a rehearsal is on this "
+            "computer. Make the machines of a cloud with `pulumi up`."
+        )
+    people = len(enrol(settings))
     if sshd.find() is None:
         raise SeminarError(sshd.MISSING)
     make_private(stack_folder(STACK))

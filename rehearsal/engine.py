@@ -36,6 +36,12 @@ def up(stack: str, stack_file: StackFile, progress: Progress = lambda *_: None) 
 
     Every step is on disk before the next begins, so that the next run mends one that was killed. Raises SeminarError.
     """
+    cloud = stack_file.settings().cloud
+    if cloud != "local":
+        raise RequestError(
+            f"Pulumi.{stack}.yaml: seminar:cloud is {cloud}, and a cloud needs the Pulumi CLI; `make pulumi` installs "
+            "it."
+        )
     with _alone(stack):
         state = _State.load(stack)
         engine = _Engine(state, progress)
@@ -200,9 +206,7 @@ def _run_program(stack: str, stack_file: StackFile, engine: _Engine) -> None:
 
     class Mocks(mocks.Mocks):
         def call(self, args: mocks.MockCallArgs) -> Any:
-            raise EngineError(
-                f"{args.token} needs a cloud, and a cloud needs the Pulumi CLI; `make pulumi` installs it."
-            )
+            raise EngineError(f"{args.token} was called, and only a cloud can answer.")
 
         def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
             if not args.custom:

@@ -39,10 +39,13 @@ def build(args: MachinesArgs) -> Machines:
 
     Raises SettingsError where that cloud can't serve these settings.
     """
+    if args.settings.cloud == "aws":
+        from stacks.aws import AwsMachines
+
+        return AwsMachines("machines", args)
     from stacks.local import LocalMachines
 
-    backends = {"local": LocalMachines}
-    return backends[args.settings.cloud]("machines", args)
+    return LocalMachines("machines", args)
 
 
 def export(args: MachinesArgs, machines: Machines) -> None:

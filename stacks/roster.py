@@ -38,16 +38,6 @@ def enrol(settings: SeminarSettings) -> tuple[Participant, ...]:
     return read_roster(settings.roster)
 
 
-def advice(settings: SeminarSettings) -> str | None:
-    """What the organiser should know of a roster that is right and yet risky, or None."""
-    if settings.roster is None or has_ids(settings.roster):
-        return None
-    return (
-        f"{settings.roster.name} has no column id, so ids follow the order of its lines: removing one moves everyone "
-        "below it to another seat. Add ids before the first `pulumi up`."
-    )
-
-
 def numbered(count: int) -> tuple[Participant, ...]:
     """Participants 01, 02, …: two digits up to 99, so that raising the count from 9 to 10 renames nobody."""
     return tuple(Participant(f"{n:02}", f"Participant {n:02}") for n in range(1, count + 1))

@@ -10,14 +10,18 @@ from dataclasses import dataclass
 
 from stacks.roster import Participant
 
+# The Unix user of a participant on a machine of the cloud; the same for all, so that commands differ by host alone.
+USER = "participant"
+
 
 @dataclass(frozen=True)
 class Seat:
-    """Where one participant works. `id` is the participant's, `machine` the machine's."""
+    """Where one participant works. `id` is the participant's, `machine` the machine's, `user` the Unix user there."""
 
     id: str
     name: str
     machine: str
+    user: str = USER
 
 
 def seat_everyone(participants: Iterable[Participant]) -> tuple[Seat, ...]:

@@ -1,7 +1,7 @@
 """The settings of a seminar, parsed once into frozen values.
 
-`from_mapping` is pure but for looking whether `materials` exists; `from_pulumi` is the only reader of Pulumi's config.
-The defaults stand in Pulumi.yaml too, for the CLI: a test holds both together.
+`from_mapping` is pure but for looking whether `materials` exists and what time it is; `from_pulumi` is the only reader
+of Pulumi's config. The defaults stand in Pulumi.yaml too, for the CLI: a test holds both together.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
+from stacks import access, ends, images, regions, sizes
 from stacks.errors import SettingsError
 from stacks.folders import PROJECT_ROOT
 
 NAMESPACE = "seminar"
-CLOUDS = ("local",)
+CLOUDS = ("local", "aws")
 INTERFACES = ("notebook", "lab")
 LOWEST_PORT, HIGHEST_PORT = 1024, 65535  # below 1024 a port needs root on most systems
-MOST_PARTICIPANTS = 500
+MOST_PARTICIPANTS = 500  # aws.py's smallest network holds them all
+MOST_DISK_GIB = 16384  # the largest gp3 volume, https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html
 LONGEST_PASSWORD = 200
 
 # A path that needs no quoting anywhere: `cd learnml` is typed by hand too.
@@ -39,7 +42,11 @@ class Secret(str):
 
 @dataclass(frozen=True, kw_only=True)
 class SeminarSettings:
-    """One seminar. `participants` is 0 where a roster names them, `roster` is None where they are numbered."""
+    """One seminar. `participants` is 0 where a roster names them, `roster` is None where they are numbered.
+
+    From `region` on, for a cloud alone: `allowed_cidrs` are the networks that reach SSH; `machine_type` is "" for the
+    one of `size`; `image` "" for the cloud's default; `disk_gib` 0 for the image's own; `ends` is None for no end.
+    """
 
     seminar: str
     cloud: str = "local"
@@ -51,6 +58,15 @@ class SeminarSettings:
     interface: str = "notebook"
     password: Secret | None = None
     materials: str = ""
+    region: str = ""
+    allowed_cidrs: tuple[str, ...] = ()
+    size: str = sizes.DEFAULT
+    machine_type: str = ""
+    image: str = ""
+    disk_gib: int = 0
+    ends: datetime | None = None
+    spot: bool = False
+    stable_addresses: bool = False
 
     @classmethod
     def from_mapping(
@@ -60,10 +76,12 @@ class SeminarSettings:
         seminar: str,
         secret_keys: Collection[str] = (),
         root: Path = PROJECT_ROOT,
+        now: datetime | None = None,
     ) -> SeminarSettings:
         """Read the keys of one stack file, without their namespace (`workdir`, not `seminar:workdir`).
 
-        Relative paths are meant from `root`. Raises SettingsError with every fault at once.
+        Relative paths are meant from `root`; `now` is what `ends` is compared with, the present by default.
+        Raises SettingsError with every fault at once.
         """
         reader = _Reader(given, f"Pulumi.{seminar}.yaml")
         reader.refuse_unknown(_KEYS)
@@ -77,12 +95,25 @@ class SeminarSettings:
             "interface": reader.choice("interface", INTERFACES, cls.interface),
             "password": reader.password("password", secret_keys),
             "materials": reader.text("materials", cls.materials, lambda text: _materials_fault(text, root)),
+            "size": reader.choice("size", tuple(sizes.SIZES), cls.size),
+            "disk_gib": reader.whole("disk-gib", 0, MOST_DISK_GIB, cls.disk_gib, "100"),
+            "ends": reader.moment("ends", now or datetime.now(timezone.utc)),
+            "spot": reader.yes_or_no("spot", cls.spot),
+            "stable_addresses": reader.yes_or_no("stable-addresses", cls.stable_addresses),
+            "allowed_cidrs": reader.networks("allowed-cidrs"),
+            "region": reader.text("region", cls.region, lambda _: None),
+            "machine_type": reader.text("machine-type", cls.machine_type, lambda _: None),
+            "image": reader.text("image", cls.image, lambda _: None),
         }
+        if values["cloud"] == "aws" and "cloud" not in reader.faulty:
+            reader.for_aws(values)
         if "participants" not in reader.faulty and "roster" not in reader.faulty:
             if values["participants"] and values["roster"]:
                 reader.fault("participants", f"is {values['participants']} and roster is set too", "only one of them")
             elif not values["participants"] and not values["roster"]:
                 reader.fault("participants", "is not set and neither is roster", "one of them, for example 25")
+        if reader.faulty and isinstance(values["roster"], Path):
+            reader.add_faults_of_roster(values["roster"])
         reader.raise_faults()
         return cls(seminar=seminar, **values)  # type: ignore[arg-type]  # each value was parsed to its field's type
 
@@ -112,6 +143,15 @@ _KEYS = (
     "interface",
     "password",
     "materials",
+    "region",
+    "allowed-cidrs",
+    "size",
+    "machine-type",
+    "image",
+    "disk-gib",
+    "ends",
+    "spot",
+    "stable-addresses",
 )
 
 
@@ -131,6 +171,15 @@ class _Reader:
     def raise_faults(self) -> None:
         if self._faults:
             raise SettingsError(self._faults)
+
+    def add_faults_of_roster(self, roster: Path) -> None:
+        """The run ends anyway: say at once what else stands in its way."""
+        from stacks.roster import read_roster
+
+        try:
+            read_roster(roster)
+        except SettingsError as error:
+            self._faults += error.faults
 
     def refuse_unknown(self, known: Collection[str]) -> None:
         for key in sorted(set(self._given) - set(known)):
@@ -170,6 +219,44 @@ class _Reader:
     def path(self, key: str, root: Path) -> Path | None:
         value = self._given.get(key, "").strip()
         return root / value if value else None
+
+    def yes_or_no(self, key: str, default: bool) -> bool:
+        return self.choice(key, ("true", "false"), str(default).lower()) == "true"
+
+    def moment(self, key: str, now: datetime) -> datetime | None:
+        value = self._given.get(key, "").strip()
+        if not value:
+            return None
+        moment, fault = ends.parse(value, now)
+        if fault:
+            self.fault(key, *fault)
+        return moment
+
+    def networks(self, key: str) -> tuple[str, ...]:
+        networks, faults = access.parse(self._given.get(key, ""))
+        for fault in faults:
+            self.fault(key, *fault)
+        return networks
+
+    def for_aws(self, values: Mapping[str, object]) -> None:
+        """What only a seminar on AWS must say, and say right."""
+        region, machine_type, image = (str(values[key]) for key in ("region", "machine_type", "image"))
+        if not region:
+            self.fault("region", "is not set", "a region of AWS, for example eu-central-1")
+        elif region not in regions.AWS_REGIONS:
+            near = difflib.get_close_matches(region, regions.AWS_REGIONS, n=1)
+            self.fault("region", f"is {region[:40]!r}", f"a region of AWS, for example {(near or ['eu-central-1'])[0]}")
+        if not values["allowed_cidrs"] and "allowed-cidrs" not in self.faulty:
+            self.fault("allowed-cidrs", *access.missing())
+        if machine_type and not sizes.is_aws_type(machine_type):
+            self.fault("machine-type", f"is {machine_type[:40]!r}", "an EC2 instance type, for example g5.xlarge")
+        if images.aws_image(image) is None:
+            self.fault(
+                "image",
+                f"is {image[:60]!r}",
+                f"a line of Deep Learning AMIs such as {images.AWS_DEFAULT}, {images.PLAIN}, or an id such as "
+                "ami-0123456789abcdef0",
+            )
 
     def password(self, key: str, secret_keys: Collection[str]) -> Secret | None:
         value = self._given.get(key, "")

@@ -21,7 +21,7 @@ BAD_SETTINGS = [
     ("workdir", "../..", "seminar:workdir is '../..'; expected"),
     ("workdir", "$HOME", "seminar:workdir is '$HOME'; expected"),
     ("interface", "classic", "seminar:interface is 'classic'; expected notebook or lab."),
-    ("cloud", "mars", "seminar:cloud is 'mars'; expected local."),
+    ("cloud", "mars", "seminar:cloud is 'mars'; expected local or aws."),
     ("password", "not encrypted", "seminar:password stands in clear text; expected"),
     ("materials", "no-such-folder", "seminar:materials is 'no-such-folder', which is no folder; expected"),
 ]
@@ -35,6 +35,20 @@ def test_a_bad_setting(project: Project, key: str, value: object, told: str) -> 
     assert f"Pulumi.rehearsal.yaml: {told}" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert project.processes() == []
+
+
+def test_a_rehearsal_of_a_cloud(project: Project) -> None:
+    for key, value in (("cloud", "aws"), ("region", "eu-central-1"), ("allowed-cidrs", ["192.88.99.0/24"])):
+        project.setting(key, value)
+    for module, told in (
+        ("rehearsal", "expected local: a rehearsal is on"),
+        ("rehearsal.engine", "needs the Pulumi CLI"),
+    ):
+        done = project.python("-m", module, "up", *([STACK] if module == "rehearsal.engine" else []))
+        assert done.returncode == 2
+        assert told in done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+    assert not project.state.exists()
 
 
 def test_all_faults_come_at_once(project: Project) -> None:

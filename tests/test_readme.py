@@ -23,7 +23,14 @@ def rows(first_cell: str) -> list[list[str]]:
 def test_settings_and_their_defaults() -> None:
     declared: dict[str, Any] = yaml.safe_load((PROJECT_ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))["config"]
     assert [row[:3] for row in rows("`seminar:[a-z-]+`")] == [
-        [key, entry["type"], str(entry["default"]) or json.dumps("")] for key, entry in declared.items()
+        [
+            key,
+            entry["type"],
+            entry["default"]
+            if entry["default"] and isinstance(entry["default"], str)
+            else json.dumps(entry["default"]),
+        ]
+        for key, entry in declared.items()
     ]
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import runpy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pulumi
 import pytest
-from pulumi.runtime import mocks, rpc, set_all_config
-from pulumi.runtime.settings import get_root_resource
-from pulumi.runtime.stack import Stack
+from pulumi.runtime import mocks, rpc
 
 from stacks.clients import putty_command, tunnel_command
-from stacks.folders import PROJECT_ROOT, machine_folder, seat_folder
+from stacks.folders import machine_folder, seat_folder
 from stacks.outputs import NEW_PASSWORDS_VARIABLE, HandOver, Secrets
+from tests.program import HOST_KEY, bare, credentials, run
 
 ROSTER = ("ada,Ada Lovelace", "bose,Satyendra Nath Bose", "curie,Maria Skłodowska Curie")
-HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 SETTINGS = {"notebook-port": "8901", "password": "open sesame"}
 INPUTS = {
     "OrganiserKey": set(),
@@ -51,30 +48,13 @@ class Recorder(mocks.Mocks):
         return {"private_key": "private key of the organiser", "public_key": "public key of the organiser"}
 
     def _MachineCredentials(self, given: dict[str, Any]) -> dict[str, Any]:
-        made = ("password", "password_hash", "private_key", "public_key")
-        seats = {id_: {key: f"{key} of {id_}" for key in made} for id_ in given["seat_ids"]}
-        return {"host_private_key": f"host key of {given['machine']}", "host_key": HOST_KEY, "seats": seats}
+        return credentials(given)
 
     def _LocalMachine(self, given: dict[str, Any]) -> dict[str, Any]:
         found = {"host": "localhost", "ssh_ports": [2201], "user": "organiser"}
         found |= {key: given[key] for key in ("notebook_port", "local_port")}
         addresses = {id_: {**found, "files": seat["folder"]} for id_, seat in given["laptops"].items()}
         return {"problem": "", "addresses": addresses}
-
-
-class Monitor(mocks.MockMonitor):
-    """Marks as secret what the resource asked to be, as the engine does and the SDK's own mock does not."""
-
-    def RegisterResource(self, request: Any) -> Any:
-        response = super().RegisterResource(request)  # type: ignore[no-untyped-call]  # the SDK's
-        outs = rpc.deserialize_properties(response.object)
-        outs.update({key: rpc.wrap_rpc_secret(outs[key]) for key in request.additionalSecretOutputs if key in outs})
-        response.object.update(outs)
-        return response
-
-
-def bare(value: Any) -> Any:
-    return rpc.unwrap_rpc_secret(value) if rpc.is_rpc_secret(value) else value
 
 
 @pytest.fixture(autouse=True)
@@ -97,27 +77,9 @@ class Declared:
 def declare(roster: Path, *lines: str, **more: str) -> Declared:
     """Run the program for these people."""
     roster.write_text("\n".join(("id,name", *lines)), encoding="utf-8")
-    recorder, found = Recorder(), Declared({}, {}, set())
-    mocks.set_mocks(recorder, "seminar", "spring", monitor=Monitor(recorder))
-    config = {**SETTINGS, "roster": str(roster), **more}
-    set_all_config({f"seminar:{key}": value for key, value in config.items()}, ["seminar:password"])
-
-    async def look() -> None:
-        root = get_root_resource()
-        assert isinstance(root, Stack)
-        for name, output in root.outputs.items():
-            assert isinstance(output, pulumi.Output)
-            found.outputs[name] = await output.future()
-            found.secret.update({name} if await output.is_secret() else ())
-
-    @pulumi.runtime.test  # type: ignore[untyped-decorator]  # the SDK's
-    def run() -> Any:
-        runpy.run_path(str(PROJECT_ROOT / "__main__.py"), run_name="__main__")
-        return look()
-
-    run()
-    found.inputs.update(recorder.given)
-    return found
+    recorder = Recorder()
+    exported = run(recorder, {**SETTINGS, "roster": str(roster), **more})
+    return Declared(recorder.given, exported.outputs, exported.secret)
 
 
 def test_what_is_declared(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stacks.errors import SettingsError
-from stacks.roster import Participant, advice, enrol, has_ids, numbered, read_roster
+from stacks.roster import Participant, enrol, has_ids, numbered, read_roster
 from stacks.settings import SeminarSettings
 
 ADA = Participant("ada", "Ada Lovelace", "ada@example.org")
@@ -236,12 +236,3 @@ def test_enrol_takes_the_roster_or_numbers(roster: Path) -> None:
 def test_has_ids(roster: Path, text: str, expected: bool) -> None:
     roster.write_text(text, encoding="utf-8")
     assert has_ids(roster) is expected
-
-
-def test_advice_is_for_a_roster_without_ids(roster: Path) -> None:
-    with_roster = SeminarSettings(seminar="spring", roster=roster)
-    roster.write_text("name\nAda\n")
-    assert (advice(with_roster) or "").startswith("people.csv has no column id, so ids follow the order of its lines")
-    roster.write_text(PEOPLE)
-    assert advice(with_roster) is None
-    assert advice(SeminarSettings(seminar="spring", participants=3)) is None

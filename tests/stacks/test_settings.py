@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
@@ -24,12 +26,19 @@ WORKDIR = (
 MATERIALS = "a folder, or a git URL such as https://example.org/class.git."
 SET_IT_SECRETLY = "`pulumi config set --secret seminar:password`, or `fab set-password`."
 
+ON_AWS = {"cloud": "aws", "region": "eu-central-1", "allowed-cidrs": '["198.51.100.0/24"]'}
+NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
+
 
 def read(given: Mapping[str, str], *, secret: bool = False, root: Path = PROJECT_ROOT) -> SeminarSettings:
     """Three participants and these settings; `secret` where the password is encrypted."""
     secret_keys = ("password",) if secret else ()
     return SeminarSettings.from_mapping(
-        {"participants": "3", **given}, seminar="spring", secret_keys=secret_keys, root=root
+        {"participants": "3", **given},
+        seminar="spring",
+        secret_keys=secret_keys,
+        root=root,
+        now=NOW,
     )
 
 
@@ -82,6 +91,95 @@ def test_an_empty_value_is_the_default() -> None:
 )
 def test_a_good_value(key: str, value: str, parsed: object) -> None:
     assert getattr(read({key: value}), key.replace("-", "_")) == parsed
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "parsed"),
+    [
+        ("cloud", "aws", "aws"),
+        ("region", "us-gov-west-1", "us-gov-west-1"),
+        ("allowed-cidrs", '["198.51.100.0/24", "2001:db8:1::/48"]', ("198.51.100.0/24", "2001:db8:1::/48")),
+        ("allowed-cidrs", "198.51.100.7, 198.51.100.7/32", ("198.51.100.7/32",)),
+        ("allowed-cidrs", '["anywhere"]', ("0.0.0.0/0", "::/0")),
+        ("size", "gpu-large", "gpu-large"),
+        ("machine-type", "u-6tb1.112xlarge", "u-6tb1.112xlarge"),
+        ("image", "ami-0123456789abcdef0", "ami-0123456789abcdef0"),
+        ("image", "ubuntu-24.04", "ubuntu-24.04"),
+        ("image", "base-oss-nvidia-driver-gpu-ubuntu-22.04", "base-oss-nvidia-driver-gpu-ubuntu-22.04"),
+        ("disk-gib", "16384", 16384),
+        ("ends", "2027-03-05 18:00 Europe/Berlin", datetime(2027, 3, 5, 18, tzinfo=ZoneInfo("Europe/Berlin"))),
+        ("ends", "2027-03-05T17:00:00Z", datetime(2027, 3, 5, 17, tzinfo=timezone.utc)),
+        ("ends", "2027-03-05T18:00+0530", datetime(2027, 3, 5, 12, 30, tzinfo=timezone.utc)),
+        ("ends", "2027-03-05 18:00 America/Argentina/Salta", datetime(2027, 3, 5, 21, tzinfo=timezone.utc)),
+        ("spot", "true", True),
+        ("stable-addresses", "false", False),
+    ],
+)
+def test_a_good_value_for_a_cloud(key: str, value: str, parsed: object) -> None:
+    assert getattr(read({**ON_AWS, key: value}), key.replace("-", "_")) == parsed
+
+
+ENDS = "a date, a time and a zone, for example 2027-03-05 18:00 Europe/Berlin."
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "came", "expected"),
+    [
+        ("region", "", "is not set", "a region of AWS, for example eu-central-1."),
+        ("region", "eu-centrl-1", "is 'eu-centrl-1'", "a region of AWS, for example eu-central-1."),
+        ("region", "mars", "is 'mars'", "a region of AWS, for example eu-central-1."),
+        ("allowed-cidrs", "", "is not set", "the networks that may reach SSH, such as "),
+        ("allowed-cidrs", "[]", "is not set", "the networks that may reach SSH, such as "),
+        ("allowed-cidrs", "0.0.0.0/0", "has 0.0.0.0/0, which is open to the world", "the venue's networks, or "),
+        ("allowed-cidrs", "::/0", "has ::/0, which is open to the world", "the venue's networks, or "),
+        ("allowed-cidrs", "0.0.0.0/1,128.0.0.0/1", "has 0.0.0.0/1, which is open", "the venue's networks, or "),
+        ("allowed-cidrs", "10.1.2.3/24", "has '10.1.2.3/24' (did you mean 10.1.2.0/24?)", "networks such as "),
+        ("allowed-cidrs", "campus", "has 'campus' (not a network)", "networks such as "),
+        ("allowed-cidrs", '["198.51.100.0/24", 7.5]', "has '7.5' (not a network)", "networks such as "),
+        ("allowed-cidrs", '["198.51.100.0/24"', "has '[\"198.51.100.0/24\"' (not a network)", "networks such as "),
+        ("allowed-cidrs", "2001:db8::/48", "has IPv6 networks alone", "an IPv4 network as well."),
+        ("allowed-cidrs", ",".join(f"10.0.{n}.0/24" for n in range(31)), "has 31 networks", "at most 30 of IPv4"),
+        ("size", "huge", "is 'huge'", "cpu-small or cpu-large or gpu-small or gpu-large."),
+        ("machine-type", "Standard_D4s_v5", "is 'Standard_D4s_v5'", "an EC2 instance type, for example g5.xlarge."),
+        ("image", "windows", "is 'windows'", "a line of Deep Learning AMIs such as oss-nvidia-driver-gpu-pytorch-"),
+        ("image", "ami-123", "is 'ami-123'", "a line of Deep Learning AMIs such as oss-nvidia-driver-gpu-pytorch-"),
+        ("disk-gib", "16385", "is 16385", "a whole number from 1 to 16384, for example 100."),
+        ("ends", "2027-03-05 18:00", "is '2027-03-05 18:00', which has no time zone", ENDS),
+        ("ends", "2027-03-05", "is '2027-03-05'", ENDS),
+        ("ends", "tomorrow", "is 'tomorrow'", ENDS),
+        ("ends", "2027-02-30 18:00 UTC", "is '2027-02-30 18:00 UTC', which no calendar has", ENDS),
+        ("ends", "2027-03-05 18:00 Europe/Berln", "has the time zone 'Europe/Berln', which is not known", ENDS),
+        ("ends", "2027-03-05 18:00 +25:00", "has the time zone '+25:00', which is not known", ENDS),
+        ("ends", "2026-11-23 12:00 UTC", "is '2026-11-23 12:00 UTC', which is past", "a moment to come;"),
+        ("spot", "yes", "is 'yes'", "true or false."),
+        ("stable-addresses", "1", "is '1'", "true or false."),
+    ],
+)
+def test_a_bad_value_for_a_cloud_is_one_sentence(key: str, value: str, came: str, expected: str) -> None:
+    found = faults({**ON_AWS, key: value})
+    assert found[0].startswith(f"Pulumi.spring.yaml: seminar:{key} {came}")
+    assert f"; expected {expected}" in found[0]
+    assert found[0].endswith(".")
+    assert all(fault.startswith("Pulumi.spring.yaml: seminar:allowed-cidrs ") for fault in found[1:])
+
+
+def test_what_a_rehearsal_needs_not() -> None:
+    rehearsed = read({**ON_AWS, "cloud": "local", "region": "", "allowed-cidrs": "", "image": "Canonical:24_04"})
+    assert (rehearsed.region, rehearsed.allowed_cidrs) == ("", ())
+
+
+def test_all_faults_of_a_cloud_and_its_roster_at_once(tmp_path: Path) -> None:
+    lines = ["id,name", "ada,", *(f"p{n},P {n}" for n in range(501))]
+    (tmp_path / "people.csv").write_text("\n".join(lines))
+    found = faults(
+        {"cloud": "aws", "participants": "0", "roster": "people.csv", "size": "huge", "ends": "never"}, root=tmp_path
+    )
+    keys = [fault.split()[1].removeprefix("seminar:") for fault in found[:4]]
+    assert keys == ["size", "ends", "region", "allowed-cidrs"]
+    assert found[4:] == (
+        "people.csv line 2: has no name; write one.",
+        "people.csv has 502 participants; expected at most 500.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,7 +237,7 @@ def test_materials_are_looked_for_from_the_root(tmp_path: Path) -> None:
 def test_participants_or_roster_and_not_both(tmp_path: Path) -> None:
     assert read({"participants": "", "roster": "people.csv"}, root=tmp_path).roster == tmp_path / "people.csv"
     assert read({"participants": "0", "roster": "/srv/people.csv"}, root=tmp_path).roster == Path("/srv/people.csv")
-    assert faults({"roster": "people.csv"}) == (
+    assert faults({"roster": "roster.csv"}) == (
         "Pulumi.spring.yaml: seminar:participants is 3 and roster is set too; expected only one of them.",
     )
     for nobody in ("", "0"):
@@ -215,15 +313,22 @@ def test_a_secret_is_masked_wherever_a_repr_is_printed() -> None:
 def test_pulumi_yaml_says_the_same() -> None:
     declared: dict[str, Any] = yaml.safe_load((PROJECT_ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))["config"]
     known = {
-        f"{NAMESPACE}:{field.name.replace('_', '-')}": "" if field.default is None else field.default
+        f"{NAMESPACE}:{field.name.replace('_', '-')}": _as_yaml(field.default)
         for field in dataclasses.fields(SeminarSettings)
         if field.name != "seminar"
     }
     assert {key: entry["default"] for key, entry in declared.items()} == known
     for entry in declared.values():
-        assert set(entry) == {"type", "default", "description"}
-        assert entry["type"] == ("integer" if isinstance(entry["default"], int) else "string")
+        assert set(entry) - {"items"} == {"type", "default", "description"}
+        assert entry["type"] == TYPES[type(entry["default"])]
         assert entry["description"].endswith(".")
+
+
+TYPES = {int: "integer", str: "string", bool: "boolean", list: "array"}
+
+
+def _as_yaml(default: object) -> object:
+    return "" if default is None else list(default) if isinstance(default, tuple) else default
 
 
 def test_a_materials_url_with_a_password_is_refused_and_not_echoed() -> None:

@@ -1,0 +1,52 @@
+"""When a seminar ends: a moment, written with its zone. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone, tzinfo
+
+EXAMPLE = "2027-03-05 18:00 Europe/Berlin"
+_FORM = re.compile(r"(\d{4}-\d\d-\d\d)[T ]+(\d\d:\d\d(?::\d\d)?) *(Z|UTC|[+-]\d\d:?\d\d|[A-Za-z][\w+-]*(?:/[\w+-]+)+)?")
+
+
+def parse(text: str, now: datetime) -> tuple[datetime | None, tuple[str, str] | None]:
+    """The moment that a setting names, in its own zone, or what is wrong with it as (what came, what was expected).
+
+    `2027-03-05 18:00 Europe/Berlin`, or ISO 8601 with an offset or Z.
+    """
+    form = _FORM.fullmatch(text.strip())
+    expected = f"a date, a time and a zone, for example {EXAMPLE}"
+    if form is None:
+        return None, (f"is {text[:60]!r}", expected)
+    day, clock, zone_name = form.groups()
+    if zone_name is None:
+        return None, (f"is {text[:60]!r}, which has no time zone", expected)
+    zone = _zone(zone_name)
+    if zone is None:
+        return None, (f"has the time zone {zone_name[:40]!r}, which is not known", expected)
+    try:
+        moment = datetime.fromisoformat(f"{day}T{clock}").replace(tzinfo=zone)
+    except ValueError:
+        return None, (f"is {text[:60]!r}, which no calendar has", expected)
+    if moment <= now:
+        return None, (f"is {text[:60]!r}, which is past", "a moment to come; a later one lets the seminar go on")
+    return moment, None
+
+
+def as_utc(moment: datetime) -> str:
+    """The moment as tags and machines carry it: `2027-03-05T17:00:00Z`."""
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _zone(name: str) -> tzinfo | None:
+    from zoneinfo import ZoneInfo
+
+    if name in ("Z", "UTC"):
+        return timezone.utc
+    if name[0] in "+-":
+        minutes = int(name[1:3]) * 60 + int(name[-2:])
+        return timezone(timedelta(minutes=minutes if name[0] == "+" else -minutes)) if minutes < 24 * 60 else None
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError; a folder's name is an OSError
+        return None

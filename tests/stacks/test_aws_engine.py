@@ -1,0 +1,244 @@
+"""The seminar on AWS through the real engine: the Pulumi CLI, with a provider whose resources are made in moto."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stacks import images
+from tests.conftest import NO_CLI, Project, copy_project
+from tests.doubles import protocol
+from tests.doubles.account import Account, an_account, tags
+from tests.doubles.moto_aws import ENDPOINT, NO_CAPACITY
+
+STACK = "class"
+TOMORROW = (datetime.now(timezone.utc) + timedelta(days=1)).strftime("%Y-%m-%d %H:%M UTC")
+LATER = (datetime.now(timezone.utc) + timedelta(days=2)).strftime("%Y-%m-%d %H:%M UTC")
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("pulumi") is None, reason=NO_CLI),
+    pytest.mark.timeout(900),
+]
+
+
+class Seminar:
+    """A copy of the project with a stack on AWS, and the account that it is in."""
+
+    def __init__(self, project: Project, account: Account) -> None:
+        self.project = project
+        self.account = account
+        self.settings: dict[str, Any] = {
+            "cloud": "aws",
+            "roster": "roster.csv",
+            "region": "eu-central-1",
+            "allowed-cidrs": ["192.88.99.0/24"],
+            "ends": TOMORROW,
+        }
+
+    def set(self, **settings: Any) -> None:
+        """Change settings; None takes one away."""
+        self.settings |= {key.replace("_", "-"): value for key, value in settings.items()}
+        kept = {key: value for key, value in self.settings.items() if value is not None}
+        path = self.project.root / f"Pulumi.{STACK}.yaml"
+        salt = (
+            [line for line in path.read_text().splitlines() if line.startswith("encryptionsalt")]
+            if path.exists()
+            else []
+        )
+        lines = [f"  seminar:{key}: {json.dumps(value)}" for key, value in kept.items()]
+        path.write_text("\n".join([*salt, "config:", *lines, ""]))
+
+    def enrol(self, *ids: str) -> None:
+        self.project.roster(*[f"{id_},Name of {id_}" for id_ in ids])
+
+    def pulumi(self, *words: str, **env: str) -> str:
+        """Run the CLI; returns what it printed, having ended well."""
+        done = self.project.run("pulumi", *words, "--non-interactive", "--stack", STACK, **env)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    def up(self, *words: str, **env: str) -> None:
+        self.pulumi("up", "--yes", "--skip-preview", *words, **env)
+
+    def planned(self) -> dict[str, int]:
+        """What a preview says it would do, by operation."""
+        summary = json.loads(self.pulumi("preview", "--json"))["changeSummary"]
+        return {what: count for what, count in summary.items() if what != "same"}
+
+    def machines(self) -> dict[str, str]:
+        """Participant -> the id of their machine."""
+        return {tags(machine)["participant"]: machine["InstanceId"] for machine in self.account.machines()}
+
+    def hosts(self) -> dict[str, str]:
+        handover = json.loads(self.pulumi("stack", "output", "handover", "--json"))
+        return {seat["id"]: seat["host"] for seat in handover["seats"]}
+
+
+@pytest.fixture
+def seminar(tmp_path: Path) -> Iterator[Seminar]:
+    with an_account() as account:
+        plugins = protocol.install(tmp_path / "bin", "aws", "tests.doubles.moto_aws", **{ENDPOINT: account.endpoint})
+        project = Project(copy_project(tmp_path / "a seminar"), "cli")
+        project.env = {
+            "PATH": os.pathsep.join((str(plugins), os.environ["PATH"])),
+            "PULUMI_CONFIG_PASSPHRASE": "a passphrase for tests",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "PULUMI_HOME": str(tmp_path / "pulumi-home"),
+        }
+        found = Seminar(project, account)
+        found.set()
+        found.enrol("ada", "bose")
+        found.pulumi("stack", "init")
+        yield found
+
+
+def everything(account: Account) -> dict[str, int]:
+    return {kind: len(found) for kind, found in account.everything().items() if found}
+
+
+def test_the_life_of_a_seminar_of_fifty(seminar: Seminar) -> None:
+    people = [f"p{n:02}" for n in range(1, 51)]
+    seminar.enrol(*people)
+    assert seminar.planned()["create"] > 150
+    assert everything(seminar.account) == {}  # a preview makes nothing
+
+    seminar.up()
+    first = seminar.machines()
+    assert list(first) == people
+    assert seminar.hosts() == {
+        tags(each)["participant"]: each["PublicIpAddress"] for each in seminar.account.machines()
+    }
+    seminar.up("--expect-no-changes")
+
+    seminar.enrol(*people[:20], "late", *people[20:])
+    assert seminar.planned() == {"create": 3}  # credentials, machine, the order to stop it
+    seminar.up()
+    assert {**seminar.machines(), "late": ""} == {**first, "late": ""}
+
+    seminar.enrol(*reversed(people[:7] + people[8:]), "late")  # one less, and in another order
+    assert seminar.planned() == {"delete": 3}
+    seminar.up()
+    left = {id_: machine for id_, machine in first.items() if id_ != "p08"}
+    assert {id_: machine for id_, machine in seminar.machines().items() if id_ != "late"} == left
+
+    newer = seminar.account.publish()
+    assert seminar.planned() == {}  # a newer image replaces nobody
+    seminar.enrol(*people[:7], *people[8:], "late", "later")
+    seminar.up()
+    images_of = {tags(each)["participant"]: each["ImageId"] for each in seminar.account.machines()}
+    assert [id_ for id_, image in images_of.items() if image == newer] == ["later"]
+
+    seminar.pulumi("destroy", "--yes", "--skip-preview")
+    assert everything(seminar.account) == {}
+
+
+def test_what_changes_in_place_and_what_waits_for_the_next_machine(seminar: Seminar) -> None:
+    seminar.up()
+    before = seminar.machines()
+
+    seminar.set(ends=LATER)
+    assert set(seminar.planned()) == {"update"}
+    seminar.up()
+    schedules = seminar.account.client("scheduler")
+    for listed in schedules.list_schedules()["Schedules"]:
+        expression = schedules.get_schedule(Name=listed["Name"])["ScheduleExpression"]
+        assert expression == f"at({LATER.removesuffix(' UTC').replace(' ', 'T')}:00)"
+    for machine in seminar.account.machines():
+        assert tags(machine)["ends"] == f"{LATER.removesuffix(' UTC').replace(' ', 'T')}:00Z"
+
+    seminar.set(size="cpu-large")
+    seminar.up()
+    assert {machine["InstanceType"] for machine in seminar.account.machines()} == {"m6i.2xlarge"}
+
+    seminar.set(disk_gib=40)
+    seminar.up()
+    assert [volume["Size"] for volume in seminar.account.everything()["volumes"]] == [40, 40]
+
+    seminar.account.publish(line=images.PLAIN)
+    seminar.set(spot=True, image=images.PLAIN)
+    assert seminar.planned() == {}
+
+    seminar.set(allowed_cidrs=["192.88.99.0/24", "192.31.196.0/24"])
+    assert seminar.planned() == {"create": 2}
+
+    seminar.set(stable_addresses=True, ends=None)
+    seminar.up()
+    assert everything(seminar.account)["addresses"] == 2
+    assert "schedules" not in everything(seminar.account)
+    assert seminar.machines() == before
+
+
+def test_machines_that_were_stopped_are_not_replaced_and_have_no_address(seminar: Seminar) -> None:
+    seminar.up()
+    before = seminar.machines()
+    seminar.account.client("ec2").stop_instances(InstanceIds=[before["ada"]])
+    seminar.up("--refresh")
+    assert seminar.machines() == before
+    assert seminar.hosts()["ada"] == ""
+    seats = {
+        seat["id"]: seat
+        for seat in json.loads(seminar.project.fab("status", "--only", "ada", "--json").stdout)["seats"]
+    }
+    assert "its machine has no address: it is stopped" in seats["ada"]["reason"]
+
+
+def test_a_machine_that_was_ended_outside_is_made_anew(seminar: Seminar) -> None:
+    seminar.up()
+    before = seminar.machines()
+    seminar.account.client("ec2").terminate_instances(InstanceIds=[before["ada"]])
+    seminar.up("--refresh")
+    after = seminar.machines()
+    assert after["bose"] == before["bose"]
+    assert after["ada"] != before["ada"]
+
+
+def test_what_is_secret_stays_so_in_the_state(seminar: Seminar) -> None:
+    seminar.up()
+    state = (seminar.project.root / f".seminar/.pulumi/stacks/seminar/{STACK}.json").read_text()
+    assert "machines-ada" in state
+    for word in ("PRIVATE KEY", "cloud-config", "argon2id"):
+        assert word not in state
+    assert "PRIVATE KEY" not in seminar.pulumi("stack", "output", "--json")
+
+
+def test_one_machine_that_aws_has_no_room_for(seminar: Seminar) -> None:
+    seminar.enrol("ada", "bose", "curie")
+    words = ("up", "--yes", "--skip-preview", "--non-interactive", "--continue-on-error", "--stack", STACK)
+    done = seminar.project.run("pulumi", *words, **{NO_CAPACITY: "bose"})
+    assert done.returncode != 0
+    told = done.stdout + done.stderr
+    assert "InsufficientInstanceCapacity" in told
+    assert "Traceback" not in told
+    assert list(seminar.machines()) == ["ada", "curie"]
+    before = seminar.machines()
+    seminar.up()
+    assert {**seminar.machines(), "bose": ""} == {**before, "bose": ""}
+
+
+def test_all_faults_at_once_and_nothing_made(seminar: Seminar) -> None:
+    seminar.set(region="eu-centrl-1", allowed_cidrs=["0.0.0.0/0"], size="huge", ends="2020-01-01 18:00")
+    (seminar.project.root / "roster.csv").write_text("id,name\nada,\n")
+    done = seminar.project.run("pulumi", "up", "--yes", "--non-interactive", "--stack", STACK)
+    told = done.stdout + done.stderr
+    assert done.returncode != 0
+    for key in ("region", "allowed-cidrs", "size", "ends"):
+        assert f"Pulumi.{STACK}.yaml: seminar:{key} " in told
+    assert "roster.csv line 2: has no name; write one." in told
+    assert "Traceback" not in told
+    assert everything(seminar.account) == {}
+
+
+@pytest.mark.parametrize(
+    "ends", ["2099-03-05T17:00:00Z", "2099-03-05 18:00:00+01:00", "2099-03-05 18:00 Europe/Berlin"]
+)
+def test_an_end_as_yaml_takes_it_without_quotes(seminar: Seminar, ends: str) -> None:
+    path = seminar.project.root / f"Pulumi.{STACK}.yaml"
+    path.write_text(path.read_text().replace(json.dumps(TOMORROW), ends))
+    assert seminar.planned()["create"] > 0
