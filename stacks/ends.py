@@ -6,7 +6,10 @@ import re
 from datetime import datetime, timedelta, timezone, tzinfo
 
 EXAMPLE = "2027-03-05 18:00 Europe/Berlin"
-_FORM = re.compile(r"(\d{4}-\d\d-\d\d)[T ]+(\d\d:\d\d(?::\d\d)?) *(Z|UTC|[+-]\d\d:?\d\d|[A-Za-z][\w+-]*(?:/[\w+-]+)+)?")
+_DAY, _CLOCK, _OFFSET = r"(\d{4}-\d\d-\d\d)", r"(\d\d:\d\d(?::\d\d)?)", r"[+-]\d\d:?\d\d"
+_FORM = re.compile(rf"{_DAY}[T ]+{_CLOCK} *(Z|UTC|{_OFFSET}|[A-Za-z][\w+-]*(?:/[\w+-]+)+)?")
+# A time without quotes is one to YAML, and the Pulumi CLI hands it on as Go writes it: 2027-03-05 17:00:00 +0000 UTC
+_AS_GO_WRITES_IT = re.compile(rf"({_DAY} {_CLOCK} {_OFFSET}) (?:[A-Z]+|[+-]\d\d(?:\d\d)?)")
 
 
 def parse(text: str, now: datetime) -> tuple[datetime | None, tuple[str, str] | None]:
@@ -14,7 +17,8 @@ def parse(text: str, now: datetime) -> tuple[datetime | None, tuple[str, str] | 
 
     `2027-03-05 18:00 Europe/Berlin`, or ISO 8601 with an offset or Z.
     """
-    form = _FORM.fullmatch(text.strip())
+    go = _AS_GO_WRITES_IT.fullmatch(text.strip())
+    form = _FORM.fullmatch(go.group(1) if go else text.strip())
     expected = f"a date, a time and a zone, for example {EXAMPLE}"
     if form is None:
         return None, (f"is {text[:60]!r}", expected)

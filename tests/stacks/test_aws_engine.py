@@ -236,7 +236,7 @@ def test_all_faults_at_once_and_nothing_made(seminar: Seminar) -> None:
 
 
 @pytest.mark.parametrize(
-    "ends", ["2099-03-05T17:00:00Z", "2099-03-05 18:00:00+01:00", "2099-03-05 18:00 Europe/Berlin"]
+    "ends", ["2099-03-05T17:00:00Z", "2099-03-05T18:00:00+01:00", "2099-03-05 18:00 Europe/Berlin"]
 )
 def test_an_end_as_yaml_takes_it_without_quotes(seminar: Seminar, ends: str) -> None:
     path = seminar.project.root / f"Pulumi.{STACK}.yaml"

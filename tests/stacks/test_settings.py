@@ -109,6 +109,8 @@ def test_a_good_value(key: str, value: str, parsed: object) -> None:
         ("disk-gib", "16384", 16384),
         ("ends", "2027-03-05 18:00 Europe/Berlin", datetime(2027, 3, 5, 18, tzinfo=ZoneInfo("Europe/Berlin"))),
         ("ends", "2027-03-05T17:00:00Z", datetime(2027, 3, 5, 17, tzinfo=timezone.utc)),
+        ("ends", "2027-03-05 17:00:00 +0000 UTC", datetime(2027, 3, 5, 17, tzinfo=timezone.utc)),
+        ("ends", "2027-03-05 18:00:00 +0100 +0100", datetime(2027, 3, 5, 17, tzinfo=timezone.utc)),
         ("ends", "2027-03-05T18:00+0530", datetime(2027, 3, 5, 12, 30, tzinfo=timezone.utc)),
         ("ends", "2027-03-05 18:00 America/Argentina/Salta", datetime(2027, 3, 5, 21, tzinfo=timezone.utc)),
         ("spot", "true", True),
