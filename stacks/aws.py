@@ -37,7 +37,7 @@ _NEVER_REPLACE = ["ami", "userData", "subnetId", "instanceMarketOptions", "keyNa
 _READ_ENDS = """\
 token=$(curl -sf -m 3 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token)
 code=$(curl -s -m 3 -o "$known.new" -w '%{http_code}' -H "X-aws-ec2-metadata-token: $token" \\
-  http://169.254.169.254/latest/meta-data/tags/instance/ends)
+  http://169.254.169.254/latest/meta-data/tags/instance/ends) || code=
 case $code in
   200) mv "$known.new" "$known" ;;
   404) : >"$known" ;;

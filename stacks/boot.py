@@ -16,9 +16,13 @@ from datetime import datetime
 from typing import Any
 
 from stacks.ends import as_utc
+from stacks.errors import SettingsError
 from stacks.settings import Secret
 
 MOST_BYTES = 16384  # EC2's limit before base64; Azure's is larger (65,535)
+
+# Far from those of an image's own users: the participant must not come to own what the image's first user left.
+_FIRST_UID = 2000
 
 # sshd takes the first value it reads of a keyword, and reads files like this one, in their order, before its own. The
 # removed algorithms are those that ssh-audit (https://github.com/jtesta/ssh-audit) fails; PuTTY 0.68 and later and
@@ -35,11 +39,15 @@ AllowAgentForwarding no
 X11Forwarding no
 PermitTunnel no
 LoginGraceTime 30
+MaxStartups 100:30:200
 ClientAliveInterval 60
 ClientAliveCountMax 5
 KexAlgorithms -ecdh-sha2-nistp*,diffie-hellman-*
 MACs -hmac-sha1*,umac-64*
 """
+
+# Else a reboot at which the cloud does not answer counts as a new machine: cloud-init makes new host keys.
+_CLOUD_INIT = "manual_cache_clean: true\n"
 
 # Where systemd listens for sshd (Ubuntu since 22.10), sshd's own ports count for nothing.
 _SOCKET = """\
@@ -47,6 +55,23 @@ _SOCKET = """\
 ListenStream=
 {ports}
 BindIPv6Only=both
+"""
+
+# cloud-init's bootcmd closes it on every boot, but only where cloud-init finds its user data again.
+_METADATA_SERVICE = """\
+[Unit]
+Description=Close the metadata address to everyone but root
+DefaultDependencies=no
+After=local-fs.target
+Before=network-pre.target sysinit.target shutdown.target
+Wants=network-pre.target
+Conflicts=shutdown.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh /etc/seminar/close-metadata
+[Install]
+WantedBy=sysinit.target
 """
 
 # Both clouds have it at this address. Refused are packets of every user but root; what root fetched is root's to keep.
@@ -68,7 +93,13 @@ else
 fi
 """
 
+# OpenSSH since 9.8 shuts an address out after some failed logins, and a room is often one address. Older ones do not
+# start with the keyword. Where a socket starts sshd, its /run/sshd, which -t asks for, comes and goes.
 _RESTART_SSH = """\
+mkdir -p /run/sshd
+if /usr/sbin/sshd -t -o PerSourcePenalties=no 2>/dev/null; then
+  echo 'PerSourcePenalties no' >/etc/ssh/sshd_config.d/11-seminar.conf
+fi
 systemctl daemon-reload
 if systemctl --quiet is-active ssh.socket; then
   systemctl stop ssh.service ssh.socket
@@ -89,7 +120,8 @@ known=/var/lib/seminar-ends
 {read_ends}
 ends=$(cat "$known")
 [ -n "$ends" ] || exit 0
-[ "$(date +%s)" -lt "$(date -d "$ends" +%s)" ] || systemctl poweroff
+at=$(date -d "$ends" +%s) || exit
+[ "$(date +%s)" -lt "$at" ] || systemctl poweroff
 """
 
 _ENDS_SERVICE = """\
@@ -131,7 +163,7 @@ class BootArgs:
 
 
 def render(args: BootArgs) -> Secret:
-    """The user data: a #cloud-config document of well under MOST_BYTES bytes."""
+    """The user data: a #cloud-config document. Raises SettingsError where it would be larger than a cloud takes."""
     files = {
         "/etc/ssh/sshd_config.d/10-seminar.conf": _SSHD.format(ports=_lines("Port {}", args.ssh_ports)),
         "/etc/systemd/system/ssh.socket.d/seminar.conf": _SOCKET.format(
@@ -140,6 +172,9 @@ def render(args: BootArgs) -> Secret:
         "/etc/seminar/watch-ends": _WATCH_ENDS.format(
             ends=as_utc(args.ends) if args.ends else "", read_ends=args.read_ends.strip()
         ),
+        "/etc/cloud/cloud.cfg.d/99-seminar.cfg": _CLOUD_INIT,
+        "/etc/seminar/close-metadata": _CLOSE_METADATA,
+        "/etc/systemd/system/seminar-metadata.service": _METADATA_SERVICE,
         "/etc/systemd/system/seminar-ends.service": _ENDS_SERVICE,
         "/etc/systemd/system/seminar-ends.timer": _ENDS_TIMER,
     }
@@ -150,18 +185,37 @@ def render(args: BootArgs) -> Secret:
         "ssh_pwauth": False,
         "ssh_keys": {"ed25519_private": str(args.host_private_key), "ed25519_public": args.host_key},
         "ssh_authorized_keys": [args.organiser_key],
-        "users": ["default", *[_user(name, key, args.organiser_key) for name, key in args.users.items()]],
+        "users": [
+            "default",
+            *[_user(n, name, key, args.organiser_key) for n, (name, key) in enumerate(args.users.items())],
+        ],
         "write_files": [{"path": path, "content": text, "permissions": "0644"} for path, text in files.items()],
-        "runcmd": [*linger, ["sh", "-c", _RESTART_SSH], ["systemctl", "enable", "--now", "seminar-ends.timer"]],
+        "runcmd": [
+            *linger,
+            ["sh", "-c", _RESTART_SSH],
+            ["systemctl", "enable", "--now", "seminar-metadata.service", "seminar-ends.timer"],
+        ],
     }
     if args.packages:
         document |= {"package_update": True, "packages": list(args.packages)}
-    return Secret("#cloud-config\n" + _yaml(document))
+    text = "#cloud-config\n" + _yaml(document)
+    if len(text.encode()) > MOST_BYTES:
+        raise SettingsError(
+            f"The user data of a machine with {len(args.users)} users has {len(text.encode())} bytes; expected at most "
+            f"{MOST_BYTES}. Seat fewer participants on a machine."
+        )
+    return Secret(text)
 
 
-def _user(name: str, key: str, organiser_key: str) -> dict[str, Any]:
+def _user(number: int, name: str, key: str, organiser_key: str) -> dict[str, Any]:
     # No sudo. The organiser's key is here as well: provisioning logs in as the participant.
-    return {"name": name, "shell": "/bin/bash", "lock_passwd": True, "ssh_authorized_keys": [key, organiser_key]}
+    return {
+        "name": name,
+        "uid": _FIRST_UID + number,
+        "shell": "/bin/bash",
+        "lock_passwd": True,
+        "ssh_authorized_keys": [key, organiser_key],
+    }
 
 
 def _lines(form: str, ports: tuple[int, ...]) -> str:
