@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 from provisioning.remote import Remote
 from stacks.errors import SeatError
+from stacks.folders import PROJECT_ROOT
 from stacks.outputs import HandOver, SeatSecrets
 
 # Where a machine's jupyter is looked for, in this order, before its PATH: AWS' Deep Learning AMI, Azure's DSVM.
@@ -23,6 +24,15 @@ JUPYTER_CANDIDATES = (
     "/anaconda/envs/py38_default/bin/jupyter",
     "/anaconda/bin/jupyter",
 )
+# Where a Python is looked for to install a Jupyter on, where the machine has none: with the image's torch first.
+PYTHON_CANDIDATES = (
+    "/opt/pytorch/bin/python",
+    "/anaconda/envs/azureml_py310_sdkv2/bin/python",
+    "/anaconda/envs/py38_default/bin/python",
+    "python3",
+)
+REQUIREMENTS = PROJECT_ROOT / "requirements-rehearsal.txt"  # the very versions that every rehearsal runs
+BOOT_SECONDS, INSTALL_SECONDS = 300, 600
 START_SECONDS = 240  # fifty Jupyters that start at once on two cores need a good part of it
 ANSWER_SECONDS = 60.0
 SHORT_SECONDS = 30.0
@@ -54,6 +64,9 @@ def start(remote: Remote, handover: HandOver, secrets: SeatSecrets, *, token: bo
 def _start(remote: Remote, handover: HandOver, secrets: SeatSecrets, *, token: bool, anew: bool) -> dict[str, Any]:
     parameters = {
         "candidates": "\n".join(JUPYTER_CANDIDATES),
+        "pythons": "\n".join(PYTHON_CANDIDATES),
+        "requirements": REQUIREMENTS.read_text(encoding="utf-8"),
+        "boot_seconds": str(BOOT_SECONDS),
         "interface": handover.interface,
         "workdir": handover.workdir,
         "port": str(remote.seat.notebook_port),
@@ -62,7 +75,8 @@ def _start(remote: Remote, handover: HandOver, secrets: SeatSecrets, *, token: b
         "seconds": str(START_SECONDS),
         "anew": "yes" if anew else "no",
     }
-    return remote.script("start", parameters, seconds=START_SECONDS + SHORT_SECONDS)
+    longest = BOOT_SECONDS + INSTALL_SECONDS + START_SECONDS + SHORT_SECONDS
+    return remote.script("start", parameters, seconds=longest)
 
 
 def stop(remote: Remote) -> Outcome:

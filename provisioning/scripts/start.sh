@@ -1,10 +1,23 @@
 # shellcheck shell=sh disable=SC2154 # lib.sh and the parameters set them
 # Start this seat's Jupyter, or leave it alone if it runs as it should.
-# Parameters: candidates (places of jupyter, a line each), interface, workdir, port, mode (password or token),
-# password_hash, seconds (how long Jupyter may take to listen), anew (yes: start it anew even if it seems right).
+# Parameters: candidates and pythons (places of jupyter and of Python, a line each), requirements (of a Jupyter to
+# install), boot_seconds, interface, workdir, port, mode (password or token), password_hash, seconds (how long Jupyter
+# may take to listen), anew (yes: start it anew even if it seems right).
 
-# find_jupyter: the first candidate that has the interface; sets jupyter.
+# await_boot: a machine of the cloud installs what it needs after SSH answers already.
+await_boot() {
+  tries=$boot_seconds
+  while [ -e /run/cloud-init/enabled ] && [ ! -e /run/cloud-init/result.json ]; do
+    tries=$((tries - 1))
+    [ "$tries" -le 0 ] && fail "the machine still sets itself up after $boot_seconds seconds; see 'cloud-init status --long' there"
+    sleep 1
+  done
+}
+
+# find_jupyter: the first candidate that has the interface; sets jupyter. What was installed whole has a mark.
 find_jupyter() {
+  own_jupyter=
+  [ -e "$own/jupyter/whole" ] && own_jupyter=$own/jupyter/bin/jupyter
   while IFS= read -r candidate; do
     if [ -n "$candidate" ] && [ -x "$candidate-$interface" ]; then
       jupyter=$candidate
@@ -13,9 +26,43 @@ find_jupyter() {
   done <<EOF
 ${SEMINAR_JUPYTER-}
 $candidates
+$own_jupyter
 $(command -v jupyter)
 EOF
   return 1
+}
+
+# find_python: the first that is new enough and can make a virtual environment; sets python.
+find_python() {
+  while IFS= read -r candidate; do
+    if "${candidate:-false}" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+      python=$candidate
+      return 0
+    fi
+  done <<EOF
+${SEMINAR_PYTHON-}
+$pythons
+EOF
+  return 1
+}
+
+# install_jupyter: a pinned one in an environment of the seat's own, on the image's Python, whose packages stay in
+# sight: its torch is there in the default kernel. Sets jupyter.
+install_jupyter() {
+  find_python || fail "no jupyter with '$interface' was found on the machine, nor a Python 3.10 that could install one; install python3-venv there"
+  log=$own/install.log
+  rm -rf "$own/jupyter"
+  put "$own/requirements.txt" "$requirements"
+  if ! "$python" -m venv "$own/jupyter" >"$log" 2>&1 ||
+    ! "$own/jupyter/bin/python" -m pip install --quiet --no-input --no-cache-dir -r "$own/requirements.txt" >>"$log" 2>&1 ||
+    ! theirs=$("$python" -c 'import site; print("\n".join(site.getsitepackages()))' 2>>"$log") ||
+    ! ours=$("$own/jupyter/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2>>"$log"); then
+    rm -rf "$own/jupyter"
+    fail "the machine has no jupyter with '$interface' and none could be installed: it needs the Internet and 1 GiB of disk" "$log"
+  fi
+  put "$ours/image.pth" "$theirs"
+  put "$own/jupyter/whole" "$python"
+  jupyter=$own/jupyter/bin/jupyter
 }
 
 # detached COMMAND...: in a session of its own, so that it outlives this connection and can be ended as a whole.
@@ -77,7 +124,8 @@ await_listening() {
 
 main() {
   alone
-  find_jupyter || fail "no jupyter with '$interface' was found on the machine; install it there (pip install notebook)"
+  await_boot
+  find_jupyter || install_jupyter
   settings_now
   if ! mkdir -p "$HOME/$workdir" 2>/dev/null || ! cd "$HOME/$workdir" 2>/dev/null; then
     fail "the working directory $workdir can't be made; something else has that name, or the disk is full"

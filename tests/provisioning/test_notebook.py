@@ -20,6 +20,7 @@ from urllib.parse import urlencode
 import psutil
 import pytest
 
+from rehearsal import proof
 from tests.conftest import FAB, Project
 
 pytestmark = pytest.mark.xdist_group("running")  # they share three seats, so one worker runs them all
@@ -338,23 +339,55 @@ def test_ctrl_c_reports_what_was_done(running: Project) -> None:
     assert running.fab("start-notebook").returncode == 0
 
 
-def test_no_jupyter_on_the_machine(running: Project) -> None:
-    seat = running.seats()["ada"]
-    config = running.machine("ada") / "sshd_config"
+@contextmanager
+def another_machine(running: Project, seat: str, **env: str) -> Iterator[None]:
+    """The seat's machine with another environment, and no Jupyter that it names."""
+    config = running.machine(seat) / "sshd_config"
     kept = config.read_text()
-    config.write_text("".join(f"{line}\n" for line in kept.splitlines() if "SetEnv" not in line))
-    env = f'SetEnv HOME="{running.machine("ada")}/home" PATH="/usr/bin:/bin"\n'
-    config.write_text(config.read_text() + env)
-    pid = int((running.machine("ada") / "sshd.pid").read_text())
+    words = {"HOME": f"{running.machine(seat)}/home", "PATH": "/usr/bin:/bin", "SEMINAR_MACHINE": running.machine(seat)}
+    told = " ".join(f'{key}="{value}"' for key, value in {**words, **env}.items())
+    lines = [line for line in kept.splitlines() if "SetEnv" not in line]
+    config.write_text("\n".join([*lines, f"SetEnv {told}", ""]))
+    pid = int((running.machine(seat) / "sshd.pid").read_text())
     os.kill(pid, signal.SIGHUP)
     time.sleep(0.5)
     try:
-        done = running.fab("start-notebook", "--only", "ada")
-        if shutil.which("jupyter-notebook", path="/usr/bin:/bin") is None:
-            assert done.returncode == 1
-            assert "no jupyter with 'notebook' was found on the machine" in done.stdout
+        yield
     finally:
         config.write_text(kept)
         os.kill(pid, signal.SIGHUP)
         time.sleep(0.5)
-    assert running.fab("status", "--only", seat["id"]).returncode == 0
+
+
+def test_no_jupyter_on_the_machine_and_none_to_be_had(running: Project) -> None:
+    if shutil.which("jupyter-notebook", path="/usr/bin:/bin"):
+        pytest.skip("this computer's own PATH has a Jupyter")
+    with another_machine(running, "ada", SEMINAR_PYTHON=sys.executable, PIP_NO_INDEX="1", PIP_FIND_LINKS="/nowhere"):
+        done = running.fab("start-notebook", "--only", "ada")
+        assert done.returncode == 1
+        assert "has no jupyter with 'notebook' and none could be installed: it needs the Internet" in done.stdout
+        assert "No matching distribution found" in done.stdout
+        assert not list((running.machine("ada") / "home/.local/share/seminar").glob("jupyter*"))
+    assert running.fab("status", "--only", "ada").returncode == 0
+
+
+@pytest.mark.timeout(600)
+def test_a_jupyter_is_installed_beside_the_image_s_torch(running: Project, tmp_path: Path) -> None:
+    """The image's Python has a torch and no Jupyter: the default kernel of the one installed imports it."""
+    if shutil.which("jupyter-notebook", path="/usr/bin:/bin"):
+        pytest.skip("this computer's own PATH has a Jupyter")
+    image = tmp_path / "image"
+    subprocess.run((sys.executable, "-m", "venv", "--without-pip", image), check=True)
+    (packages,) = image.glob("lib/python*/site-packages")
+    (packages / "torch.py").write_text("__version__ = 'of the image'\n")
+    (packages / "anyio.py").write_text("raise ImportError('too old for Jupyter')\n")
+    seat = running.seats()["ada"]
+    pip = {key: value for key, value in os.environ.items() if key.startswith("PIP_") and " " not in value}
+    assert running.fab("stop-notebook", "--only", "ada").returncode == 0
+    with another_machine(running, "ada", SEMINAR_PYTHON=str(image / "bin/python"), **pip):
+        done = running.fab("start-notebook", "--only", "ada")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert running.fab_json("start-notebook", "--only", "ada")["ada"]["outcome"] == "unchanged"
+        address = f"http://localhost:{seat['notebook_port']}"
+        assert proof.compute(address, seat["password"], "import torch; print(torch.__version__)") == "of the image"
+    assert running.fab("start-notebook", "--only", "ada").returncode == 0  # with the rehearsal's own again
