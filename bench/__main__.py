@@ -8,12 +8,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import cloud_sdks, engines, fab_list
+from bench import aws, cloud_sdks, engines, fab_list
 from bench.table import Row, render
 from bench.timing import Contender, interleave
 from stacks.errors import SeminarError
 
-WHAT = ("fab", "engine", "cli", "sdks")
+WHAT = ("fab", "engine", "cli", "aws", "sdks")
 
 
 def compare(pair: tuple[Contender, Contender], rounds: int, goal: float) -> list[Row]:
@@ -45,6 +45,19 @@ def measure(what: set[str], rounds: int) -> bool:
                 notes.append("The Pulumi CLI was skipped: it is not here. `make pulumi` installs it.")
             else:
                 rows += compare(pair, rounds, engines.GOAL)
+        if "aws" in what:
+            with aws.contenders(folder) as three:
+                if three is None:
+                    notes.append("AWS was skipped: there is no Pulumi CLI here. `make pulumi` installs it.")
+                else:
+                    times = interleave(rounds, three, _progress)
+                    rows += [Row(name=f"{name}: {step}", times=each) for (name, step), each in times.items()]
+                    growth = aws.growth_ms(times[three[1].name, aws.PREVIEW], times[three[2].name, aws.PREVIEW])
+                    met = met and growth <= aws.GOAL_MS
+                    notes.append(
+                        f"A seat more on AWS adds {growth:.1f} ms to a preview (goal: at most {aws.GOAL_MS:.0f}): "
+                        f"{'met' if growth <= aws.GOAL_MS else 'NOT met'}."
+                    )
     if "sdks" in what:
         _progress("cloud SDKs")
         installed = ", ".join(cloud_sdks.installed()) or "none, so that this proves little"

@@ -82,6 +82,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Check(self, request: Any, _: Any) -> Any:
         kind = _kind(request.urn)
+        if self._cloud.named(kind) is None:
+            return provider_pb2.CheckResponse(inputs=request.news)
         news = with_name(self._cloud, kind, request.urn, _plain(request.news), _plain(request.olds))
         return provider_pb2.CheckResponse(inputs=_struct(news))
 
