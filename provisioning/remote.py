@@ -131,7 +131,9 @@ def connect(seat: HandOverSeat, key: paramiko.PKey) -> Iterator[Remote]:
     Raises SeatError: `passing` where the machine may still be booting, never for a wrong host key or a refused login.
     """
     if not seat.host:
-        raise SeatError("its machine has no address: it is stopped. Start it, then run `pulumi up --refresh`")
+        raise SeatError(
+            "its machine has no address: it was not made, or is stopped. Run `pulumi up --refresh`, having started it"
+        )
     last: SeatError | None = None
     for port in seat.ssh_ports:
         try:

@@ -102,9 +102,14 @@ class AwsMachines(Machines):
                 host = aws.ec2.Eip(
                     f"{name}-{machine}", domain="vpc", instance=instance.id, tags=tags, opts=inside
                 ).public_ip
-            known = pulumi.Output.all(host, args.credentials[machine].host_key)
             for seat in seats:
-                self.addresses[seat.id] = known.apply(partial(_address, settings))
+                self.addresses[seat.id] = {
+                    "host": host,
+                    "host_key": args.credentials[machine].host_key,
+                    "ssh_ports": list(access.SSH_PORTS),
+                    "notebook_port": settings.notebook_port,
+                    "local_port": settings.local_port,
+                }
         self.register_outputs({})
 
 
@@ -390,13 +395,3 @@ def _stop_at_end(
         ),
         opts=opts,
     )
-
-
-def _address(settings: SeminarSettings, known: list[Any]) -> dict[str, Any]:
-    return {
-        "host": known[0],
-        "host_key": known[1],
-        "ssh_ports": list(access.SSH_PORTS),
-        "notebook_port": settings.notebook_port,
-        "local_port": settings.local_port,
-    }

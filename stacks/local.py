@@ -18,6 +18,8 @@ from stacks.seats import by_machine
 # Set by rehearsal/engine.py for the program that it runs: both engines at once would fight for the folder.
 ENGINE_VARIABLE = "SEMINAR_ENGINE"
 
+_FIELDS = ("host", "ssh_ports", "user", "notebook_port", "local_port", "host_key", "files")
+
 
 class _LocalMachineProvider(ResourceProvider):
     """Hands on to rehearsal.sshd. A machine that can't run is reported in the output `problem`, as a sentence: the CLI
@@ -79,7 +81,7 @@ class LocalMachines(Machines):
         for seat in args.seats:
             host_key = args.credentials[seat.machine].host_key
             known = pulumi.Output.all(resources[seat.machine].addresses, host_key, problems)
-            self.addresses[seat.id] = known.apply(partial(_address, seat.id))
+            self.addresses[seat.id] = {field: known.apply(partial(_address, seat.id, field)) for field in _FIELDS}
         self.register_outputs({"problems": problems})
 
 
@@ -89,8 +91,8 @@ def _laptops(folders: dict[str, str], seats: dict[str, dict[str, str]]) -> dict[
     return {id_: {"folder": folder, **{key: seats[id_][key] for key in kept}} for id_, folder in folders.items()}
 
 
-def _address(seat_id: str, known: list[Any]) -> dict[str, Any]:
-    return {**known[0][seat_id], "host_key": known[1]}
+def _address(seat_id: str, field: str, known: list[Any]) -> Any:
+    return known[1] if field == "host_key" else known[0][seat_id][field]
 
 
 def _check(seminar: str) -> None:

@@ -25,9 +25,9 @@ class MachinesArgs:
 
 
 class Machines(pulumi.ComponentResource):
-    """A backend's machines. A subclass fills `addresses`: by seat id, what HandOverSeat adds to Seat, as one Output."""
+    """A backend's machines. A subclass fills `addresses`: by seat id, what HandOverSeat adds to Seat, by field."""
 
-    addresses: dict[str, pulumi.Output[dict[str, Any]]]
+    addresses: dict[str, dict[str, pulumi.Input[Any]]]
 
     def __init__(self, kind: str, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(f"seminar:machines:{kind}", name, None, opts)
@@ -53,28 +53,17 @@ def export(args: MachinesArgs, machines: Machines) -> None:
     from stacks.clients import putty_command, tunnel_command
 
     settings = args.settings
-    seats = pulumi.Output.all(*[machines.addresses[seat.id] for seat in args.seats]).apply(
-        lambda addresses: [
-            HandOverSeat.from_dict({**asdict(seat), **address})
-            for seat, address in zip(args.seats, addresses, strict=True)
-        ]
-    )
-    pulumi.export(
-        "handover",
-        seats.apply(
-            lambda found: HandOver(
-                seminar=settings.seminar,
-                workdir=settings.workdir,
-                interface=settings.interface,
-                materials=settings.materials,
-                seats=tuple(found),
-            ).to_dict()
-        ),
-    )
+    handover = HandOver(
+        seminar=settings.seminar, workdir=settings.workdir, interface=settings.interface, materials=settings.materials
+    ).to_dict()
+    seats = {seat.id: {**asdict(seat), **machines.addresses[seat.id]} for seat in args.seats}
+    # Each value by itself: a machine that could not be made leaves only its own seat without an address.
+    pulumi.export("handover", {**handover, "seats": list(seats.values())})
     secrets = {"organiser_key": args.organiser.private_key, "seats": _seat_secrets(args)}
     pulumi.export("secrets", pulumi.Output.secret(secrets))
-    pulumi.export("tunnels", seats.apply(lambda found: {seat.id: tunnel_command(seat) for seat in found}))
-    pulumi.export("putty", seats.apply(lambda found: {seat.id: putty_command(seat) for seat in found}))
+    known = {id_: pulumi.Output.all(**seat).apply(HandOverSeat.from_dict) for id_, seat in seats.items()}
+    pulumi.export("tunnels", {id_: seat.apply(tunnel_command) for id_, seat in known.items()})
+    pulumi.export("putty", {id_: seat.apply(putty_command) for id_, seat in known.items()})
 
 
 def _seat_secrets(args: MachinesArgs) -> dict[str, pulumi.Output[dict[str, str]]]:

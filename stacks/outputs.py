@@ -14,6 +14,9 @@ from stacks.settings import Secret, is_git_url
 
 FORMAT = 1
 
+# What Pulumi writes for a value that is not known (pulumi.runtime.rpc.UNKNOWN): here, of a machine that was not made.
+_UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+
 # The one thing that goes the other way: a JSON object, seat id -> password ("" for a generated one), that `fab
 # set-password` hands to one `pulumi up`. In the environment and not in argv, which every user of the computer can read.
 NEW_PASSWORDS_VARIABLE = "SEMINAR_NEW_PASSWORDS"
@@ -23,8 +26,9 @@ NEW_PASSWORDS_VARIABLE = "SEMINAR_NEW_PASSWORDS"
 class HandOverSeat:
     """How one seat is reached.
 
-    `ssh_ports` in the order to try them; `host_key` as in known_hosts, without the host ("ssh-ed25519 AAAA…"); `files`
-    is the folder with the participant's key and ssh_config where they lie on this computer (the rehearsal), else "".
+    `host` is "" where its machine has no address: it was not made, or is stopped. `ssh_ports` in the order to try them;
+    `host_key` as in known_hosts, without the host ("ssh-ed25519 AAAA…"); `files` is the folder with the participant's
+    key and ssh_config where they lie on this computer (the rehearsal), else "".
     """
 
     id: str
@@ -131,11 +135,12 @@ def _seat(document: Mapping[str, Any]) -> HandOverSeat:
     ports = _take(document, "ssh_ports", list, where)
     if not ports or not all(_is_number(port) for port in ports):
         raise HandOverError(f"The hand-over's {where} has ssh_ports {ports!r}; expected port numbers.")
+    host = _take(document, "host", str, where)
     return HandOverSeat(
         id=_take(document, "id", str, where),
         name=_take(document, "name", str, where),
         machine=_take(document, "machine", str, where),
-        host=_take(document, "host", str, where),
+        host="" if host == _UNKNOWN else host,
         ssh_ports=tuple(int(port) for port in ports),
         user=_take(document, "user", str, where),
         notebook_port=_take(document, "notebook_port", int, where),

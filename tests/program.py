@@ -85,9 +85,9 @@ def run(standin: mocks.Mocks, config: Mapping[str, str], monitor: Monitor | None
         root = get_root_resource()
         assert isinstance(root, Stack)
         for name, output in root.outputs.items():
-            assert isinstance(output, pulumi.Output)
-            found.outputs[name] = await output.future()
-            found.secret.update({name} if await output.is_secret() else ())
+            known = pulumi.Output.from_input(output)
+            found.outputs[name] = await known.future()
+            found.secret.update({name} if await known.is_secret() else ())
 
     @pulumi.runtime.test  # type: ignore[untyped-decorator]  # the SDK's
     def program() -> Any:

@@ -186,7 +186,7 @@ def test_machines_that_were_stopped_are_not_replaced_and_have_no_address(seminar
         seat["id"]: seat
         for seat in json.loads(seminar.project.fab("status", "--only", "ada", "--json").stdout)["seats"]
     }
-    assert "its machine has no address: it is stopped" in seats["ada"]["reason"]
+    assert "its machine has no address: it was not made, or is stopped" in seats["ada"]["reason"]
 
 
 def test_a_machine_that_was_ended_outside_is_made_anew(seminar: Seminar) -> None:
@@ -217,6 +217,10 @@ def test_one_machine_that_aws_has_no_room_for(seminar: Seminar) -> None:
     assert "InsufficientInstanceCapacity" in told
     assert "Traceback" not in told
     assert list(seminar.machines()) == ["ada", "curie"]
+    hosts = seminar.hosts()
+    assert set(hosts) == {"ada", "bose", "curie"}  # the others are handed over all the same
+    found = json.loads(seminar.project.fab("status", "--only", "bose", "--json").stdout)["seats"]
+    assert "its machine has no address: it was not made" in found[0]["reason"]
     before = seminar.machines()
     seminar.up()
     assert {**seminar.machines(), "bose": ""} == {**before, "bose": ""}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pulumi.runtime.rpc import UNKNOWN
 
 from stacks.errors import HandOverError
 from stacks.outputs import FORMAT, HandOver, HandOverSeat, SeatSecrets, Secrets
@@ -155,3 +156,11 @@ def test_secrets_are_masked_wherever_a_repr_is_printed() -> None:
     assert isinstance(secrets.seats["ada"].password, Secret)
     assert "fake" not in repr(secrets)
     assert "fake" not in f"{secrets.seats['ada']}"
+
+
+def test_a_seat_whose_machine_was_not_made_has_no_address() -> None:
+    document = kept()["handover"]
+    document["seats"][0]["host"] = UNKNOWN
+    first, *others = HandOver.from_dict(document).seats
+    assert first.host == ""
+    assert all(seat.host for seat in others)
