@@ -1,25 +1,23 @@
 """The seminar on AWS: a network of its own, one EC2 instance per machine, only SSH open, and an end. One component.
 
-What every cloud does alike (access, sizes, boot, tags) is in rooms of its own; everything that only the account can
-answer is asked first, in `_Survey`, so that a seminar which can't be is refused before anything is made.
+What every cloud does alike (access, sizes, boot, tags) is in rooms of its own. What only the account can answer is
+asked in aws_survey.py, first of all: a seminar that can't be is refused before anything is made.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
-from stacks import access, boot, images, naming, sizes
+from stacks import access, boot, images, naming
+from stacks.aws_survey import ZONE_LETTERS, Survey
 from stacks.credentials import MachineCredentials
 from stacks.ends import as_utc
-from stacks.errors import SettingsError
 from stacks.machines import Machines, MachinesArgs
 from stacks.regions import partition
 from stacks.seats import Seat, by_machine
@@ -27,7 +25,7 @@ from stacks.settings import Secret, SeminarSettings
 
 # Private addresses (RFC 1918); a /20 has 4,091 for machines (AWS keeps 5), so one zone alone would hold every seminar.
 _NETWORK, _SUBNET = "10.20.0.0/16", "10.20.{}.0/20"
-_SUBNET_STEP, _ZONE_LETTERS = 16, "abcdefghijklmnop"
+_SUBNET_STEP = 16
 
 # What may differ from a running machine and leaves it as it is: a newer image, changed user data, another zone, spot or
 # not, the organiser's key. Each would otherwise replace the machine, with all that its participant did on it.
@@ -60,7 +58,7 @@ class AwsMachines(Machines):
         provider = aws.Provider(f"{name}-provider", region=settings.region, opts=inside)
         inside = pulumi.ResourceOptions(parent=self, provider=provider)
         machines = by_machine(args.seats)
-        survey = _Survey.of(settings, len(machines), pulumi.InvokeOptions(provider=provider))
+        survey = Survey.of(settings, len(machines), pulumi.InvokeOptions(provider=provider))
         network = _Network(name, settings, survey.zones, inside)
         key = aws.ec2.KeyPair(
             f"{name}-organiser",
@@ -121,119 +119,6 @@ def zone_of(machine: str, zones: tuple[str, ...]) -> str:
     return max(zones, key=lambda zone: hashlib.sha256(f"{zone}/{machine}".encode()).digest())
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Survey:
-    """What the account answers before anything is made. `image_gib` is the size of the image's own root volume."""
-
-    instance_type: str
-    zones: tuple[str, ...]
-    ami: str
-    image_gib: int
-
-    @classmethod
-    def of(cls, settings: SeminarSettings, machines: int, opts: pulumi.InvokeOptions) -> _Survey:
-        """Ask. Raises SettingsError with every fault at once."""
-        faults: list[str] = []
-        where = f"Pulumi.{settings.seminar}.yaml"
-        instance_type = sizes.aws_type(settings.size, settings.machine_type)
-        zones = _zones(settings, instance_type, opts)
-        if zones:
-            faults += _faults_of_type(settings, instance_type, machines, opts)
-        else:
-            key = "machine-type" if settings.machine_type else "size"
-            faults.append(
-                f"{where}: seminar:{key} means {instance_type}, which no zone of {settings.region} offers to this "
-                "account; expected another type or region."
-            )
-        image, image_faults = _image(settings, opts)
-        faults += image_faults
-        if faults or image is None:
-            raise SettingsError(faults)
-        roots = [
-            device.ebs["volume_size"]
-            for device in image.block_device_mappings
-            if device.device_name == image.root_device_name and device.ebs.get("volume_size")
-        ]
-        return cls(instance_type=instance_type, zones=zones, ami=image.id, image_gib=int((roots or [0])[0]))
-
-
-def _zones(settings: SeminarSettings, instance_type: str, opts: pulumi.InvokeOptions) -> tuple[str, ...]:
-    """The region's own zones that offer the type: local and wavelength zones, which end otherwise, are left out."""
-    filters = [aws.ec2.GetInstanceTypeOfferingsFilterArgs(name="instance-type", values=[instance_type])]
-    question = partial(
-        aws.ec2.get_instance_type_offerings, location_type="availability-zone", filters=filters, opts=opts
-    )
-    offered = _ask(f"which zones offer {instance_type}", settings, question).locations
-    return tuple(sorted(zone for zone in offered if zone[:-1] == settings.region and zone[-1] in _ZONE_LETTERS))
-
-
-def _faults_of_type(
-    settings: SeminarSettings, instance_type: str, machines: int, opts: pulumi.InvokeOptions
-) -> list[str]:
-    """Whether the images run on this type, and whether the account may have so many of it."""
-    question = partial(aws.ec2.get_instance_type, instance_type=instance_type, opts=opts)
-    told = _ask(f"what {instance_type} is", settings, question)
-    faults = []
-    if images.ARCHITECTURE not in told.supported_architectures:
-        came = ", ".join(told.supported_architectures)
-        faults.append(
-            f"Pulumi.{settings.seminar}.yaml: seminar:machine-type is {instance_type}, whose processor is {came}; "
-            f"expected a type with {images.ARCHITECTURE}, for which the images are made."
-        )
-    needs = [(sizes.quota(instance_type, spot=settings.spot), machines * told.default_vcpus, "vCPUs")]
-    if settings.stable_addresses:
-        needs.append((sizes.ADDRESS_QUOTA, machines, "addresses"))
-    return faults + [
-        f"{machines} machines of type {instance_type} need {needed} {unit}, and this account's quota in "
-        f"{settings.region} is {limit:g}: ask for more of {quota.code} ({quota.name}); docs/aws.md says how."
-        for quota, needed, unit in needs
-        if quota is not None and (limit := _limit(quota, opts)) is not None and limit < needed
-    ]
-
-
-def _limit(quota: sizes.Quota, opts: pulumi.InvokeOptions) -> float | None:
-    """The account's quota, or None where AWS does not tell: not every organiser may ask, and it is only a help."""
-    try:
-        return float(aws.servicequotas.get_service_quota(service_code="ec2", quota_code=quota.code, opts=opts).value)
-    except Exception:
-        return None
-
-
-def _image(settings: SeminarSettings, opts: pulumi.InvokeOptions) -> tuple[Any, list[str]]:
-    """The image as AWS describes it, or None and why not."""
-    wanted = images.aws_image(settings.image)
-    assert wanted is not None, "settings.py let it through"
-    where = f"Pulumi.{settings.seminar}.yaml: seminar:image {settings.image or images.AWS_DEFAULT}"
-    ami = wanted.ami
-    if wanted.parameter:
-        try:
-            ami = aws.ssm.get_parameter(name=wanted.parameter, opts=opts).insecure_value
-        except Exception as error:
-            return None, [f"{where} was not found in {settings.region} as {wanted.parameter}: {_sentence(error)}"]
-    filters = [aws.ec2.GetAmiFilterArgs(name="image-id", values=[ami])]
-    try:
-        image = aws.ec2.get_ami(filters=filters, most_recent=True, include_deprecated=True, opts=opts)
-    except Exception as error:
-        return None, [f"{where} ({ami}) can't be used in {settings.region}: {_sentence(error)}"]
-    if image.architecture != images.ARCHITECTURE:
-        return None, [f"{where} ({ami}) is for {image.architecture}; expected an image for {images.ARCHITECTURE}."]
-    return image, []
-
-
-def _ask(what: str, settings: SeminarSettings, question: Callable[[], Any]) -> Any:
-    """One question to AWS. Raises SettingsError in place of the SDK's bare Exception."""
-    try:
-        return question()
-    except Exception as error:  # the SDK raises no other kind
-        raise SettingsError(f"AWS did not say {what} in {settings.region}: {_sentence(error)}") from error
-
-
-def _sentence(error: Exception) -> str:
-    # The SDK's text begins with the token of the function, which says nothing to an organiser.
-    told = " ".join(str(error).split()).split(" failed: ", maxsplit=1)[-1]
-    return told[:400].rstrip(". ") + "."
-
-
 class _Network:
     """A network of the seminar's own: a public subnet per zone, a way out, and SSH as the only way in."""
 
@@ -261,7 +146,7 @@ class _Network:
                 f"{name}-{zone}",
                 vpc_id=vpc.id,
                 availability_zone=zone,
-                cidr_block=_SUBNET.format(_SUBNET_STEP * _ZONE_LETTERS.index(zone[-1])),
+                cidr_block=_SUBNET.format(_SUBNET_STEP * ZONE_LETTERS.index(zone[-1])),
                 map_public_ip_on_launch=True,  # not on the instance: a stopped one would look changed and be replaced
                 tags=tags(zone),
                 opts=opts,
@@ -326,7 +211,7 @@ def _user_data(
     return pulumi.Output.secret(known.apply(render))
 
 
-def _root(settings: SeminarSettings, survey: _Survey, tags: dict[str, str]) -> aws.ec2.InstanceRootBlockDeviceArgs:
+def _root(settings: SeminarSettings, survey: Survey, tags: dict[str, str]) -> aws.ec2.InstanceRootBlockDeviceArgs:
     # Without a wish of the organiser's the image decides, and a newer image of another size changes no running machine.
     gib = max(settings.disk_gib, survey.image_gib) if settings.disk_gib else None
     return aws.ec2.InstanceRootBlockDeviceArgs(

@@ -1,4 +1,4 @@
-"""What things are called where people look: tags, and the names of Unix users. Pure."""
+"""What things are called where people look: tags. Pure."""
 
 from __future__ import annotations
 

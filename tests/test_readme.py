@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from provisioning import namespace
+from rehearsal.stackfile import StackFile
 from stacks.folders import PROJECT_ROOT
+from stacks.roster import enrol
 
 README = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -32,6 +36,12 @@ def test_settings_and_their_defaults() -> None:
         ]
         for key, entry in declared.items()
     ]
+
+
+@pytest.mark.parametrize("path", sorted(PROJECT_ROOT.glob("Pulumi.*.yaml")), ids=lambda path: path.name)
+def test_the_stack_files_to_copy_are_right(path: Path) -> None:
+    settings = StackFile.load(path.name[7:-5], path).settings()
+    assert enrol(settings)
 
 
 def test_tasks_and_their_options() -> None:

@@ -76,12 +76,13 @@ class Moto:
         return id_, {**inputs, **outputs}
 
     def read(self, kind: str, id_: str, outputs: Properties) -> Properties | None:
-        if kind != "aws:ec2/instance:Instance":
-            return outputs
-        instance = self._instance(id_)
-        if instance["State"]["Name"] == "terminated":
-            return None
-        return {**outputs, **_of_instance(instance)}
+        try:
+            found = self._of("read", kind)(id_)
+        except ClientError as error:
+            if any(word in error.response["Error"]["Code"] for word in ("NotFound", "NoSuchEntity")):
+                return None
+            raise
+        return None if found is None else {**outputs, **found}
 
     def update(self, kind: str, id_: str, olds: Properties, news: Properties) -> Properties:
         changed = {key: news.get(key) for key in {*olds, *news} if olds.get(key) != news.get(key)}
@@ -145,6 +146,54 @@ class Moto:
     def _ask_getServiceQuota(self, given: Properties) -> Properties:
         asked = {"ServiceCode": given["serviceCode"], "QuotaCode": given["quotaCode"]}
         return {"value": _refusing(self.quotas.get_service_quota, **asked)["Quota"]["Value"]}
+
+    # Whether a resource is still there. Raises where it is not, or returns None; else what may have changed by itself.
+
+    def _read_Vpc(self, id_: str) -> Properties | None:
+        return {} if self.ec2.describe_vpcs(VpcIds=[id_])["Vpcs"] else None
+
+    def _read_InternetGateway(self, id_: str) -> Properties | None:
+        return {} if self.ec2.describe_internet_gateways(InternetGatewayIds=[id_])["InternetGateways"] else None
+
+    def _read_RouteTable(self, id_: str) -> Properties | None:
+        return {} if self.ec2.describe_route_tables(RouteTableIds=[id_])["RouteTables"] else None
+
+    def _read_Subnet(self, id_: str) -> Properties | None:
+        return {} if self.ec2.describe_subnets(SubnetIds=[id_])["Subnets"] else None
+
+    def _read_RouteTableAssociation(self, id_: str) -> Properties | None:
+        wanted = [{"Name": "association.route-table-association-id", "Values": [id_]}]
+        return {} if self.ec2.describe_route_tables(Filters=wanted)["RouteTables"] else None
+
+    def _read_SecurityGroup(self, id_: str) -> Properties | None:
+        return {} if self.ec2.describe_security_groups(GroupIds=[id_])["SecurityGroups"] else None
+
+    def _read_SecurityGroupIngressRule(self, id_: str) -> Properties | None:
+        return {} if self.ec2.describe_security_group_rules(SecurityGroupRuleIds=[id_])["SecurityGroupRules"] else None
+
+    def _read_SecurityGroupEgressRule(self, id_: str) -> Properties | None:
+        return self._read_SecurityGroupIngressRule(id_)
+
+    def _read_KeyPair(self, id_: str) -> Properties | None:
+        return {} if self.ec2.describe_key_pairs(KeyNames=[id_])["KeyPairs"] else None
+
+    def _read_Instance(self, id_: str) -> Properties | None:
+        instance = self._instance(id_)
+        return None if instance["State"]["Name"] == "terminated" else _of_instance(instance)
+
+    def _read_Eip(self, id_: str) -> Properties | None:
+        return {"publicIp": self.ec2.describe_addresses(AllocationIds=[id_])["Addresses"][0]["PublicIp"]}
+
+    def _read_Role(self, id_: str) -> Properties | None:
+        return {"arn": self.iam.get_role(RoleName=id_)["Role"]["Arn"]}
+
+    def _read_RolePolicy(self, id_: str) -> Properties | None:
+        role, name = id_.split(":")
+        self.iam.get_role_policy(RoleName=role, PolicyName=name)
+        return {}
+
+    def _read_Schedule(self, id_: str) -> Properties | None:
+        return {"scheduleExpression": self.scheduler.get_schedule(Name=id_.split("/")[1])["ScheduleExpression"]}
 
     # The network
 

@@ -189,11 +189,15 @@ def test_machines_that_were_stopped_are_not_replaced_and_have_no_address(seminar
     assert "its machine has no address: it was not made, or is stopped" in seats["ada"]["reason"]
 
 
-def test_a_machine_that_was_ended_outside_is_made_anew(seminar: Seminar) -> None:
+def test_what_was_removed_outside_is_made_anew(seminar: Seminar) -> None:
     seminar.up()
     before = seminar.machines()
     seminar.account.client("ec2").terminate_instances(InstanceIds=[before["ada"]])
+    scheduler = seminar.account.client("scheduler")
+    (gone, _) = [each["Name"] for each in scheduler.list_schedules()["Schedules"]]
+    scheduler.delete_schedule(Name=gone)
     seminar.up("--refresh")
+    assert len(scheduler.list_schedules()["Schedules"]) == 2
     after = seminar.machines()
     assert after["bose"] == before["bose"]
     assert after["ada"] != before["ada"]
