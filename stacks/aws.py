@@ -69,11 +69,12 @@ class AwsMachines(Machines):
         role = _stopper(name, settings, inside) if settings.ends else None
         for machine, seats in machines.items():
             tags = naming.tags(settings, machine, [seat.id for seat in seats])
+            zone = zone_of(machine, survey.zones)
             instance = aws.ec2.Instance(
                 f"{name}-{machine}",
                 ami=survey.ami,
                 instance_type=survey.instance_type,
-                subnet_id=network.subnets[zone_of(machine, survey.zones)].id,
+                subnet_id=network.subnets[zone].id,
                 vpc_security_group_ids=[network.group.id],
                 key_name=key.key_name,
                 user_data=_user_data(settings, args.organiser.public_key, seats, args.credentials[machine]),
@@ -90,7 +91,7 @@ class AwsMachines(Machines):
                 instance_initiated_shutdown_behavior="stop",
                 tags=tags,
                 opts=pulumi.ResourceOptions.merge(
-                    inside, pulumi.ResourceOptions(ignore_changes=_NEVER_REPLACE, depends_on=network.ways_out)
+                    inside, pulumi.ResourceOptions(ignore_changes=_NEVER_REPLACE, depends_on=network.ways_out[zone])
                 ),
             )
             if role is not None:
@@ -140,7 +141,7 @@ class _Network:
             opts=opts,
         )
         self.subnets: dict[str, aws.ec2.Subnet] = {}
-        self.ways_out: list[pulumi.Resource] = []
+        self.ways_out: dict[str, pulumi.Resource] = {}
         for zone in zones:
             self.subnets[zone] = aws.ec2.Subnet(
                 f"{name}-{zone}",
@@ -151,10 +152,8 @@ class _Network:
                 tags=tags(zone),
                 opts=opts,
             )
-            self.ways_out.append(
-                aws.ec2.RouteTableAssociation(
-                    f"{name}-{zone}", route_table_id=routes.id, subnet_id=self.subnets[zone].id, opts=opts
-                )
+            self.ways_out[zone] = aws.ec2.RouteTableAssociation(
+                f"{name}-{zone}", route_table_id=routes.id, subnet_id=self.subnets[zone].id, opts=opts
             )
         self.group = aws.ec2.SecurityGroup(
             f"{name}-access", description="Seminar: SSH alone", vpc_id=vpc.id, tags=tags("access"), opts=opts

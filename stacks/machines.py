@@ -61,9 +61,15 @@ def export(args: MachinesArgs, machines: Machines) -> None:
     pulumi.export("handover", {**handover, "seats": list(seats.values())})
     secrets = {"organiser_key": args.organiser.private_key, "seats": _seat_secrets(args)}
     pulumi.export("secrets", pulumi.Output.secret(secrets))
-    known = {id_: pulumi.Output.all(**seat).apply(HandOverSeat.from_dict) for id_, seat in seats.items()}
+    known = {id_: _known(seat) for id_, seat in seats.items()}
     pulumi.export("tunnels", {id_: seat.apply(tunnel_command) for id_, seat in known.items()})
     pulumi.export("putty", {id_: seat.apply(putty_command) for id_, seat in known.items()})
+
+
+def _known(seat: dict[str, Any]) -> pulumi.Output[HandOverSeat]:
+    # Only what waits is waited for: Pulumi takes its time with every value.
+    waiting = {key: value for key, value in seat.items() if isinstance(value, pulumi.Output)}
+    return pulumi.Output.all(**waiting).apply(lambda found: HandOverSeat.from_dict({**seat, **found}))
 
 
 def _seat_secrets(args: MachinesArgs) -> dict[str, pulumi.Output[dict[str, str]]]:
