@@ -45,6 +45,8 @@ def keep(stack: str, seats: Sequence[HandOverSeat], password: Secret | None) -> 
     if engine_of(stack) == "in-process":
         _keep_in_process(stack, variables)
         return
+    if not any(seat.files for seat in seats):  # machines of a cloud, whose plugin this computer may not have yet
+        variables[pulumi_cli.WITHOUT_PLUGINS] = os.environ.get(pulumi_cli.WITHOUT_PLUGINS, "false")
     words = ["up", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack, "--target-dependents"]
     for machine in sorted({seat.machine for seat in seats}):
         words += ["--target", f"**::credentials-{machine}"]

@@ -22,13 +22,16 @@ def find() -> str | None:
     return shutil.which("pulumi") or shutil.which("pulumi", path=str(PROJECT_ROOT / ".venv" / "bin"))
 
 
+WITHOUT_PLUGINS = "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"
+
+
 def environment() -> dict[str, str]:
     """The environment to run the CLI with: a passphrase where one is kept, and nothing downloaded unasked."""
     variables = {
         **os.environ,
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         # Else it downloads a plugin for every cloud SDK that is installed, even if a stack uses none of them.
-        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        WITHOUT_PLUGINS: "true",
     }
     if not _PASSPHRASES & os.environ.keys() and passphrase_file().exists():
         variables["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(passphrase_file())

@@ -55,7 +55,9 @@ class AwsMachines(Machines):
         super().__init__("Aws", name, opts)
         settings = args.settings
         inside = pulumi.ResourceOptions(parent=self)
-        provider = aws.Provider(f"{name}-provider", region=settings.region, opts=inside)
+        # A region that changed would replace everything; kept, it is found out and refused by the survey.
+        kept = pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(ignore_changes=["region"]))
+        provider = aws.Provider(f"{name}-provider", region=settings.region, opts=kept)
         inside = pulumi.ResourceOptions(parent=self, provider=provider)
         machines = by_machine(args.seats)
         survey = Survey.of(settings, len(machines), pulumi.InvokeOptions(provider=provider))

@@ -12,6 +12,7 @@ import pulumi_aws as aws
 
 from stacks import images, sizes
 from stacks.errors import SettingsError
+from stacks.regions import AWS_REGIONS
 from stacks.settings import SeminarSettings
 
 ZONE_LETTERS = "abcdefghijklmnop"  # as many as there are subnets in aws.py's network
@@ -54,12 +55,22 @@ class Survey:
 
 
 def _zones(settings: SeminarSettings, instance_type: str, opts: pulumi.InvokeOptions) -> tuple[str, ...]:
-    """The region's own zones that offer the type: local and wavelength zones, which end otherwise, are left out."""
+    """The region's own zones that offer the type: local and wavelength zones, which end otherwise, are left out.
+
+    Raises SettingsError where the zones are another region's: that in which the seminar was made.
+    """
     filters = [aws.ec2.GetInstanceTypeOfferingsFilterArgs(name="instance-type", values=[instance_type])]
     question = partial(
         aws.ec2.get_instance_type_offerings, location_type="availability-zone", filters=filters, opts=opts
     )
     offered = _ask(f"which zones offer {instance_type}", settings, question).locations
+    elsewhere = sorted({zone[:-1] for zone in offered if zone[:-1] in AWS_REGIONS} - {settings.region})
+    if elsewhere:
+        raise SettingsError(
+            f"Pulumi.{settings.seminar}.yaml: seminar:region is {settings.region}, and this seminar's machines are in "
+            f"{elsewhere[0]}; expected {elsewhere[0]}. To move them, which makes them anew and empty, `pulumi destroy` "
+            "first."
+        )
     return tuple(sorted(zone for zone in offered if zone[:-1] == settings.region and zone[-1] in ZONE_LETTERS))
 
 

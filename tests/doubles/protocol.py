@@ -73,9 +73,10 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.CheckResponse(inputs=request.news)
 
     def DiffConfig(self, request: Any, _: Any) -> Any:
-        same = _plain(request.olds) == _plain(request.news)
-        changes = provider_pb2.DiffResponse.DIFF_NONE if same else provider_pb2.DiffResponse.DIFF_SOME
-        return provider_pb2.DiffResponse(changes=changes)
+        olds, news = _plain(request.olds), _plain(request.news)
+        changes = provider_pb2.DiffResponse.DIFF_NONE if olds == news else provider_pb2.DiffResponse.DIFF_SOME
+        moved = ["region"] if olds.get("region") != news.get("region") else []
+        return provider_pb2.DiffResponse(changes=changes, diffs=moved, replaces=moved)
 
     def Configure(self, _: Any, __: Any) -> Any:
         return provider_pb2.ConfigureResponse(acceptSecrets=False, supportsPreview=False)

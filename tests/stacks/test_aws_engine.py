@@ -175,6 +175,16 @@ def test_what_changes_in_place_and_what_waits_for_the_next_machine(seminar: Semi
     assert seminar.machines() == before
 
 
+def test_another_region_is_refused_and_moves_nobody(seminar: Seminar) -> None:
+    seminar.up()
+    before = seminar.machines()
+    seminar.set(region="eu-west-1")
+    done = seminar.project.run("pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--stack", STACK)
+    assert done.returncode != 0
+    assert "seminar:region is eu-west-1, and this seminar's machines are in eu-central-1;" in done.stdout + done.stderr
+    assert seminar.machines() == before
+
+
 def test_machines_that_were_stopped_are_not_replaced_and_have_no_address(seminar: Seminar) -> None:
     seminar.up()
     before = seminar.machines()
