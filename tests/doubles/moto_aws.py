@@ -57,6 +57,13 @@ class Moto:
         self.ssm = client("ssm", endpoint)
         self.quotas = client("service-quotas", endpoint)
 
+        self._endpoint = endpoint
+
+    def configure(self, settings: Properties) -> None:
+        """The account is in one region; of another it is only known which zones there are."""
+        if settings.get("region") != REGION:
+            self.ec2 = client("ec2", self._endpoint, str(settings.get("region")))
+
     def named(self, kind: str) -> str | None:
         return _NAMED.get(kind)
 

@@ -26,6 +26,9 @@ Properties = dict[str, Any]
 class Cloud(Protocol):
     """What a stand-in cloud must be able to do. `kind` is Pulumi's type token; properties are as Pulumi spells them."""
 
+    def configure(self, settings: Properties) -> None:
+        """Take the provider's own settings."""
+
     def named(self, kind: str) -> str | None:
         """The property that the provider fills with a name of its own where the program gave none, or None."""
 
@@ -78,7 +81,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         moved = ["region"] if olds.get("region") != news.get("region") else []
         return provider_pb2.DiffResponse(changes=changes, diffs=moved, replaces=moved)
 
-    def Configure(self, _: Any, __: Any) -> Any:
+    def Configure(self, request: Any, _: Any) -> Any:
+        self._cloud.configure(_plain(request.args))
         return provider_pb2.ConfigureResponse(acceptSecrets=False, supportsPreview=False)
 
     def Check(self, request: Any, _: Any) -> Any:
