@@ -6,62 +6,15 @@ import base64
 import ipaddress
 import json
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
-from typing import Any
 
-import pulumi
 import pytest
 import yaml
-from pulumi.runtime import mocks
 
 from stacks import images
-from stacks.credentials import new_key
 from stacks.ends import as_utc
 from tests.doubles.account import IMAGE_GIB, Account, an_account, tags
-from tests.doubles.moto_aws import Moto
-from tests.doubles.protocol import with_name
-from tests.program import SEMINAR, Exported, Refusal, bare, credentials, run
-
-ENDS = datetime.now(timezone.utc).replace(second=0, microsecond=0) + timedelta(days=2)
-SETTINGS = {
-    "cloud": "aws",
-    "participants": "6",
-    "region": "eu-central-1",
-    "allowed-cidrs": '["192.88.99.0/24", "2001:db8:1::/48"]',
-    "ends": as_utc(ENDS),
-}
-
-
-class Maker(mocks.Mocks):
-    """Makes in moto whatever the program registers."""
-
-    def __init__(self, account: Account) -> None:
-        self.moto = Moto(account.endpoint)
-
-    def call(self, args: mocks.MockCallArgs) -> Any:
-        try:
-            return self.moto.invoke(args.token, bare(args.args))
-        except LookupError as error:
-            raise Refusal(str(error)) from error
-
-    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        given = {key: value for key, value in bare(args.inputs).items() if key != "__provider"}
-        if args.typ.startswith("aws:"):
-            return self.moto.create(args.typ, with_name(self.moto, args.typ, f"::{args.name}", given, {}))
-        if args.typ.endswith("OrganiserKey"):
-            private_key, public_key = new_key("seminar-organiser")
-            return "organiser", {"private_key": private_key, "public_key": public_key}
-        return args.name, credentials(given) if args.typ.endswith("MachineCredentials") else {}
-
-
-def make(account: Account, **more: str) -> Exported:
-    return run(Maker(account), {**SETTINGS, **{key.replace("_", "-"): value for key, value in more.items()}})
-
-
-@pytest.fixture
-def account() -> Iterator[Account]:
-    with an_account() as found:
-        yield found
+from tests.doubles.maker import ENDS, make
+from tests.program import SEMINAR, Exported
 
 
 @pytest.fixture(scope="module")
@@ -193,58 +146,3 @@ def test_the_role_may_stop_this_seminar_s_machines_and_nothing_else(made: Made) 
     (statement,) = policy["Statement"]
     assert statement["Action"] == "ec2:StopInstances"
     assert statement["Condition"] == {"StringEquals": {"aws:ResourceTag/seminar": SEMINAR}}
-
-
-def test_a_stable_address_stays_when_a_machine_is_stopped_and_started(account: Account) -> None:
-    exported = make(account, participants="2", stable_addresses="true")
-    ids = [machine["InstanceId"] for machine in account.machines()]
-    account.client("ec2").stop_instances(InstanceIds=ids)
-    account.client("ec2").start_instances(InstanceIds=ids)
-    kept = {address["InstanceId"]: address["PublicIp"] for address in account.everything()["addresses"]}
-    assert [kept[id_] for id_ in ids] == [seat["host"] for seat in exported.outputs["handover"]["seats"]]
-
-
-@pytest.mark.parametrize(("wish", "gib"), [("120", 120), (str(IMAGE_GIB - 1), IMAGE_GIB)])
-def test_the_disk_that_is_wished_for(account: Account, wish: str, gib: int) -> None:
-    make(account, participants="1", disk_gib=wish)
-    assert [volume["Size"] for volume in account.everything()["volumes"]] == [gib]
-
-
-def test_spot_machines(account: Account) -> None:
-    make(account, participants="1", spot="true")
-    assert [machine["InstanceLifecycle"] for machine in account.machines()] == ["spot"]
-
-
-def test_the_plain_image(account: Account) -> None:
-    ami = account.publish(line=images.PLAIN)
-    make(account, participants="1", image=images.PLAIN)
-    assert [machine["ImageId"] for machine in account.machines()] == [ami]
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"machine_type": "x9.huge"}, "seminar:machine-type means x9.huge, which no zone of eu-central-1 offers"),
-        ({"machine_type": "m7g.large"}, "seminar:machine-type is m7g.large, whose processor is arm64"),
-        ({"image": "pytorch-0.1-ubuntu-24.04"}, "seminar:image pytorch-0.1-ubuntu-24.04 was not found in eu-central-1"),
-        ({"image": "ami-0123456789abcdef0"}, "(ami-0123456789abcdef0) can't be used in eu-central-1: Your query"),
-    ],
-)
-def test_what_the_region_has_not_is_refused_before_anything_is_made(
-    account: Account, change: dict[str, str], said: str
-) -> None:
-    with pytest.raises(pulumi.RunError) as caught:
-        make(account, **change)
-    assert said in str(caught.value)
-    assert {kind for kind, found in account.everything().items() if found} == set()
-
-
-def test_a_quota_that_is_too_small_is_refused_before_anything_is_made(account: Account) -> None:
-    account.quota("L-1216C47A", 5.0)
-    with pytest.raises(pulumi.RunError) as caught:
-        make(account)
-    assert str(caught.value) == (
-        "6 machines of type m6i.large need 12 vCPUs, and this account's quota in eu-central-1 is 5: ask for more of "
-        "L-1216C47A (On-Demand Standard (A, C, D, H, I, M, R, T, Z)); docs/aws.md says how."
-    )
-    assert {kind for kind, found in account.everything().items() if found} == set()
