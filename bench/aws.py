@@ -5,7 +5,6 @@ What a seat more costs is ours and Pulumi's; most of the rest is loading the SDK
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from bench.engines import SEATS, STACK
+from bench.engines import SEATS, STACK, pulumi_in
 from bench.timing import Contender, Times, run
 from provisioning import pulumi_cli
 from stacks.folders import PROJECT_ROOT
@@ -35,8 +34,7 @@ _MODULES = ["ec2", "vpc", "iam", "scheduler", "ssm", "servicequotas"]
 @contextmanager
 def contenders(folder: Path) -> Iterator[tuple[Contender, Contender, Contender] | None]:
     """Loading the SDK, a preview of one seat, and one of a class, while the stand-in lives; None without a CLI."""
-    binary = pulumi_cli.find()
-    if binary is None:
+    if pulumi_cli.find() is None:
         yield None
         return
     from tests.doubles import protocol
@@ -45,14 +43,11 @@ def contenders(folder: Path) -> Iterator[tuple[Contender, Contender, Contender] 
 
     with an_account() as account:
         plugins = protocol.install(folder / "bin", "aws", "tests.doubles.moto_aws", **{ENDPOINT: account.endpoint})
-        path = os.pathsep.join([str(plugins), str(Path(binary).parent), os.environ.get("PATH", "")])
-        env = {**pulumi_cli.environment(), "PATH": path, "PULUMI_CONFIG_PASSPHRASE": "bench"}
-        env["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
         load = f"import pulumi_aws as aws; [getattr(aws, name) for name in {_MODULES}]; aws.ec2.Instance"
         yield (
             Contender(name="Python", steps={IMPORT: lambda: run([sys.executable, "-c", load], cwd=folder)}),
-            _previewing("1 seat", 1, folder / "one", binary, env),
-            _previewing(f"{SEATS} seats", SEATS, folder / "class", binary, env),
+            _previewing("1 seat", 1, folder / "aws-one", str(plugins)),
+            _previewing(f"{SEATS} seats", SEATS, folder / "aws-class", str(plugins)),
         )
 
 
@@ -61,17 +56,12 @@ def growth_ms(one: Times, many: Times) -> float:
     return (many.median - one.median) / (SEATS - 1) * 1000
 
 
-def _previewing(name: str, seats: int, folder: Path, binary: str, env: dict[str, str]) -> Contender:
-    (folder / "backend").mkdir(parents=True)
+def _previewing(name: str, seats: int, folder: Path, plugins: str) -> Contender:
     ours = yaml.safe_load((PROJECT_ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))
-    here = {"main": str(PROJECT_ROOT), "runtime": {"name": "python", "options": {"virtualenv": sys.prefix}}}
-    (folder / "Pulumi.yaml").write_text(yaml.safe_dump({**ours, **here}), encoding="utf-8")
+    pulumi = pulumi_in(folder, STACK, project=ours, program=PROJECT_ROOT, plugins=(plugins,))
+    (folder / "backend").mkdir()
     config = {f"{NAMESPACE}:{key}": value for key, value in {**_SETTINGS, "participants": seats}.items()}
     (folder / f"Pulumi.{STACK}.yaml").write_text(yaml.safe_dump({"config": config}), encoding="utf-8")
-    env = {**env, "PULUMI_HOME": str(folder / "home"), "PULUMI_BACKEND_URL": (folder / "backend").as_uri()}
-
-    def pulumi(*words: str) -> None:
-        run([binary, *words, "--stack", STACK, "--non-interactive"], cwd=folder, env=env)
 
     def begin() -> None:
         if not list((folder / "backend").rglob(f"{STACK}.json")):

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +88,19 @@ def with_cli(folder: Path) -> tuple[Contender, Contender] | None:
     )
 
 
-def _with_cli(name: str, stack: str, folder: Path, *, project: dict[str, Any], program: Path) -> Contender:
+def pulumi_in(
+    folder: Path, stack: str, *, project: dict[str, Any], program: Path, plugins: tuple[str, ...] = ()
+) -> Callable[..., None]:
+    """Make a project of the CLI's own in a new folder. Returns what runs `pulumi` on its stack; there must be a CLI."""
     binary = pulumi_cli.find()
     assert binary is not None  # the caller looked
-    backend = folder / "backend"
     env = {
         **pulumi_cli.environment(),
-        "PATH": os.pathsep.join([str(Path(binary).parent), os.environ.get("PATH", "")]),  # its plugins lie beside it
+        "PATH": os.pathsep.join(
+            [*plugins, str(Path(binary).parent), os.environ.get("PATH", "")]
+        ),  # its own lie beside it
         "PULUMI_HOME": str(folder / "home"),
-        "PULUMI_BACKEND_URL": backend.as_uri(),
+        "PULUMI_BACKEND_URL": (folder / "backend").as_uri(),
         "PULUMI_CONFIG_PASSPHRASE": "bench",
     }
     here = {"main": str(program), "runtime": {"name": "python", "options": {"virtualenv": sys.prefix}}}
@@ -104,6 +109,13 @@ def _with_cli(name: str, stack: str, folder: Path, *, project: dict[str, Any], p
 
     def pulumi(*words: str) -> None:
         run([binary, *words, "--stack", stack, "--non-interactive"], cwd=folder, env=env)
+
+    return pulumi
+
+
+def _with_cli(name: str, stack: str, folder: Path, *, project: dict[str, Any], program: Path) -> Contender:
+    backend = folder / "backend"
+    pulumi = pulumi_in(folder, stack, project=project, program=program)
 
     def begin() -> None:
         backend.mkdir()

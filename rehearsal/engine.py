@@ -127,7 +127,7 @@ class _Engine:
         """Carry out one registration. Returns the resource's id and outputs."""
         key = f"{type_}::{name}"
         self._declared.add(key)
-        news = _plain(inputs)
+        news = plain(inputs)
         provider = _provider(news)
         old = self._state.resources.get(key)
         if old is None:
@@ -181,16 +181,16 @@ def _provider(properties: Mapping[str, Any]) -> Any:
     return dill.loads(base64.b64decode(properties[_PROVIDER_KEY]))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value without Pulumi's secret envelopes, and with whole floats as the numbers they were."""
     from pulumi.runtime import rpc
 
     if rpc.is_rpc_secret(value):
-        return _plain(rpc.unwrap_rpc_secret(value))
+        return plain(rpc.unwrap_rpc_secret(value))
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and value.is_integer():
         return int(value)  # the protocol knows only floats
     return value
@@ -216,7 +216,7 @@ def _run_program(stack: str, stack_file: StackFile, engine: _Engine) -> None:
     class Monitor(mocks.MockMonitor):
         def RegisterResourceOutputs(self, request: Any) -> Any:
             if request.urn.split("::")[2] == "pulumi:pulumi:Stack":
-                engine.finish(_plain(rpc.deserialize_properties(request.outputs)))
+                engine.finish(plain(rpc.deserialize_properties(request.outputs)))
             return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]  # the SDK's
 
     async def run() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from stacks import access, boot, images, naming
+from stacks import access, boot, naming
 from stacks.aws_survey import ZONE_LETTERS, Survey
 from stacks.credentials import MachineCredentials
 from stacks.ends import as_utc
@@ -79,7 +79,9 @@ class AwsMachines(Machines):
                 subnet_id=network.subnets[zone].id,
                 vpc_security_group_ids=[network.group.id],
                 key_name=key.key_name,
-                user_data=_user_data(settings, args.organiser.public_key, seats, args.credentials[machine]),
+                user_data=_user_data(
+                    settings, survey.packages, args.organiser.public_key, seats, args.credentials[machine]
+                ),
                 user_data_replace_on_change=False,
                 metadata_options=aws.ec2.InstanceMetadataOptionsArgs(
                     http_endpoint="enabled",
@@ -183,11 +185,13 @@ class _Network:
 
 
 def _user_data(
-    settings: SeminarSettings, organiser_key: pulumi.Output[str], seats: tuple[Seat, ...], own: MachineCredentials
+    settings: SeminarSettings,
+    packages: tuple[str, ...],
+    organiser_key: pulumi.Output[str],
+    seats: tuple[Seat, ...],
+    own: MachineCredentials,
 ) -> pulumi.Output[str]:
     def render(known: Mapping[str, Any]) -> str:
-        image = images.aws_image(settings.image)
-        assert image is not None, "settings.py let it through"
         return str(
             boot.render(
                 boot.BootArgs(
@@ -198,7 +202,7 @@ def _user_data(
                     ssh_ports=access.SSH_PORTS,
                     ends=settings.ends,
                     read_ends=_READ_ENDS,
-                    packages=image.packages,
+                    packages=packages,
                 )
             )
         )

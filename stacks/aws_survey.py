@@ -20,12 +20,16 @@ ZONE_LETTERS = "abcdefghijklmnop"  # as many as there are subnets in aws.py's ne
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What the account answers before anything is made. `image_gib` is the size of the image's own root volume."""
+    """What the account answers before anything is made.
+
+    `image_gib` is the size of the image's own root volume, `packages` what must be installed on the image.
+    """
 
     instance_type: str
     zones: tuple[str, ...]
     ami: str
     image_gib: int
+    packages: tuple[str, ...]
 
     @classmethod
     def of(cls, settings: SeminarSettings, machines: int, opts: pulumi.InvokeOptions) -> Survey:
@@ -42,7 +46,9 @@ class Survey:
                 f"{where}: seminar:{key} means {instance_type}, which no zone of {settings.region} offers to this "
                 "account; expected another type or region."
             )
-        image, image_faults = _image(settings, opts)
+        wanted = images.aws_image(settings.image)
+        assert wanted is not None, "settings.py let it through"
+        image, image_faults = _image(settings, wanted, opts)
         faults += image_faults
         if faults or image is None:
             raise SettingsError(faults)
@@ -51,7 +57,13 @@ class Survey:
             for device in image.block_device_mappings
             if device.device_name == image.root_device_name and device.ebs.get("volume_size")
         ]
-        return cls(instance_type=instance_type, zones=zones, ami=image.id, image_gib=int((roots or [0])[0]))
+        return cls(
+            instance_type=instance_type,
+            zones=zones,
+            ami=image.id,
+            image_gib=int((roots or [0])[0]),
+            packages=wanted.packages,
+        )
 
 
 def _zones(settings: SeminarSettings, instance_type: str, opts: pulumi.InvokeOptions) -> tuple[str, ...]:
@@ -106,10 +118,8 @@ def _limit(quota: sizes.Quota, opts: pulumi.InvokeOptions) -> float | None:
         return None
 
 
-def _image(settings: SeminarSettings, opts: pulumi.InvokeOptions) -> tuple[Any, list[str]]:
+def _image(settings: SeminarSettings, wanted: images.AwsImage, opts: pulumi.InvokeOptions) -> tuple[Any, list[str]]:
     """The image as AWS describes it, or None and why not."""
-    wanted = images.aws_image(settings.image)
-    assert wanted is not None, "settings.py let it through"
     where = f"Pulumi.{settings.seminar}.yaml: seminar:image {settings.image or images.AWS_DEFAULT}"
     ami = wanted.ami
     if wanted.parameter:

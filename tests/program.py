@@ -13,7 +13,10 @@ from pulumi.runtime import mocks, rpc, set_all_config
 from pulumi.runtime.settings import get_root_resource
 from pulumi.runtime.stack import Stack
 
+from rehearsal.engine import plain as bare
 from stacks.folders import PROJECT_ROOT
+
+__all__ = ["HOST_KEY", "SEMINAR", "Exported", "Monitor", "Refusal", "bare", "credentials", "run"]
 
 SEMINAR = "spring"
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -55,17 +58,6 @@ class Monitor(mocks.MockMonitor):
         outs.update({key: rpc.wrap_rpc_secret(outs[key]) for key in request.additionalSecretOutputs if key in outs})
         response.object.update(outs)
         return response
-
-
-def bare(value: Any) -> Any:
-    """The value without the envelopes of secrets, at any depth, and with whole floats as the numbers they were."""
-    if rpc.is_rpc_secret(value):
-        return bare(rpc.unwrap_rpc_secret(value))
-    if isinstance(value, dict):
-        return {key: bare(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [bare(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def credentials(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ import grpc
 from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
+from rehearsal.engine import plain
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 Properties = dict[str, Any]
 
@@ -176,15 +178,7 @@ def _kind(urn: str) -> str:
 
 def _plain(message: struct_pb2.Struct) -> Properties:
     """The properties as JSON has them, with whole numbers as int. What is not yet known is the protocol's own mark."""
-    return {key: _whole(value) for key, value in json_format.MessageToDict(message).items() if value is not None}
-
-
-def _whole(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, dict):
-        return {key: _whole(item) for key, item in value.items()}
-    return [_whole(item) for item in value] if isinstance(value, list) else value
+    return {key: value for key, value in plain(json_format.MessageToDict(message)).items() if value is not None}
 
 
 def _struct(properties: Properties) -> struct_pb2.Struct:

@@ -390,7 +390,9 @@ def test_a_quota_that_is_too_small_for_all_the_machines() -> None:
 
 
 def test_a_quota_that_may_not_be_asked_stops_nobody() -> None:
-    declare(Recorder(getServiceQuota=Refusal("AccessDeniedException")))
+    recorder = Recorder(getServiceQuota=Refusal("AccessDeniedException"))
+    declare(recorder)
+    assert {"Instance machines-01", "Instance machines-02"} <= set(recorder.declared)
 
 
 def test_an_image_that_is_not_there() -> None:
