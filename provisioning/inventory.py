@@ -13,24 +13,29 @@ from stacks.errors import HandOverError, RequestError
 from stacks.folders import SEMINAR_FOLDER, engine_of, state_file
 from stacks.outputs import HandOver, HandOverSeat, Secrets
 
+CONNECT_SECONDS = 10.0  # what a machine that is up has to answer; a first boot takes minutes
+LONGEST_WAIT_SECONDS = 3600
 STACK_VARIABLE = "PULUMI_STACK"
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """A seminar as fab sees it; `seats` are those asked for."""
+    """A seminar as fab sees it; `seats` are those asked for, `connect_seconds` what a machine has to answer."""
 
     stack: str
     handover: HandOver
     secrets: Secrets
     seats: tuple[HandOverSeat, ...]
+    connect_seconds: float = CONNECT_SECONDS
 
 
-def load(stack: str = "", only: str = "") -> Inventory:
+def load(stack: str = "", only: str = "", wait: str = "") -> Inventory:
     """Read the stack's hand-over, and choose the seats that `only` names ("ada,bose", "" for all).
 
-    Raises RequestError: no such stack, nothing up, a wrong passphrase, an unknown participant.
+    `wait` is the text of the option of that name. Raises RequestError: no such stack, nothing up, a wrong passphrase,
+    an unknown participant, no number of seconds.
     """
+    connect_seconds = _seconds(wait)
     stack = stack or default_stack()
     outputs = _outputs(stack)
     if not outputs.get("handover") or not outputs.get("secrets"):
@@ -38,7 +43,7 @@ def load(stack: str = "", only: str = "") -> Inventory:
     handover, secrets = HandOver.from_dict(outputs["handover"]), Secrets.from_dict(outputs["secrets"])
     if missing := [seat.id for seat in handover.seats if seat.id not in secrets.seats]:
         raise HandOverError(f"The hand-over has no secrets for {', '.join(missing)}; run `pulumi up` again.")
-    return Inventory(stack, handover, secrets, choose(handover.seats, only))
+    return Inventory(stack, handover, secrets, choose(handover.seats, only), connect_seconds)
 
 
 def choose(seats: tuple[HandOverSeat, ...], only: str) -> tuple[HandOverSeat, ...]:
@@ -57,6 +62,17 @@ def choose(seats: tuple[HandOverSeat, ...], only: str) -> tuple[HandOverSeat, ..
     if faults:
         raise RequestError(faults)
     return tuple(seat for seat in seats if seat.id in wanted)
+
+
+def _seconds(wait: str) -> float:
+    if not wait:
+        return CONNECT_SECONDS
+    if not wait.isascii() or not wait.isdigit() or not 1 <= int(wait) <= LONGEST_WAIT_SECONDS:
+        raise RequestError(
+            f"--wait {wait[:40]!r} is no number of seconds that can be waited for; expected 1 to "
+            f"{LONGEST_WAIT_SECONDS}, for example 300."
+        )
+    return float(wait)
 
 
 def default_stack() -> str:

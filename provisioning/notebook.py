@@ -1,18 +1,18 @@
-"""A seat's Jupyter: start, stop, look, and prove that its participant can work there.
+"""A seat's Jupyter: start, stop, look.
 
 Jupyter is told its password by the hash alone, in the file that `jupyter server password` writes. Started is only what
-a login proved, over the way that the participant comes: a channel of the SSH connection.
+a login proved (login.py).
 """
 
 from __future__ import annotations
 
-import http.client
-from collections.abc import Mapping
+import time
 from dataclasses import dataclass, field
-from http.cookies import SimpleCookie
+from datetime import datetime, timezone
 from typing import Any, Literal
-from urllib.parse import urlencode
 
+from provisioning.login import prove
+from provisioning.materials import Materials
 from provisioning.remote import Remote
 from stacks.errors import SeatError
 from stacks.folders import PROJECT_ROOT
@@ -34,38 +34,46 @@ PYTHON_CANDIDATES = (
 REQUIREMENTS = PROJECT_ROOT / "requirements-rehearsal.txt"  # the very versions that every rehearsal runs
 BOOT_SECONDS, INSTALL_SECONDS = 300, 600
 START_SECONDS = 240  # fifty Jupyters that start at once on two cores need a good part of it
-ANSWER_SECONDS = 60.0
+MATERIALS_SECONDS = 600.0
 SHORT_SECONDS = 30.0
+MOST_CLOCK_SECONDS = 120  # a machine's clock may differ so much from this computer's, which may be wrong itself
 
 Outcome = Literal["changed", "unchanged"]
 
 
 @dataclass(frozen=True)
 class Started:
-    """How a start ended. `token` is "" where a password guards the seat; never show it in logs."""
+    """How a start ended. `token` is "" where a password guards the seat; never show it in logs.
+
+    `note` is a sentence about something that is wrong and in nobody's way yet, or "".
+    """
 
     outcome: Outcome
+    running: bool = True
     token: str = field(default="", repr=False)
+    note: str = ""
 
 
-def start(remote: Remote, handover: HandOver, secrets: SeatSecrets, *, token: bool = False) -> Started:
-    """Start the seat's Jupyter with its password (or a token), or leave it alone; then prove it. Raises SeatError."""
-    answer = _start(remote, handover, secrets, token=token, anew=False)
-    try:
-        prove(remote, secrets, token=answer["token"])
-    except SeatError:
-        if answer["state"] == "changed":
-            raise
-        answer = _start(remote, handover, secrets, token=token, anew=True)  # it runs and does not work
-        prove(remote, secrets, token=answer["token"])
-    return Started("changed" if answer["state"] == "changed" else "unchanged", answer["token"])
+def start(
+    remote: Remote,
+    handover: HandOver,
+    secrets: SeatSecrets,
+    *,
+    materials: Materials | None = None,
+    token: bool = False,
+    only_running: bool = False,
+) -> Started:
+    """Lay the materials and start the seat's Jupyter with its password (or a token), or leave alone what is right.
 
-
-def _start(remote: Remote, handover: HandOver, secrets: SeatSecrets, *, token: bool, anew: bool) -> dict[str, Any]:
+    A Jupyter that has started is proved; one that ran already and fails the proof is started anew. With `only_running`
+    a stopped one is left alone. Raises SeatError.
+    """
+    laid = materials or Materials()
     parameters = {
+        "materials": laid.version,
+        "git_url": laid.git_url,
         "candidates": "\n".join(JUPYTER_CANDIDATES),
         "pythons": "\n".join(PYTHON_CANDIDATES),
-        "requirements": REQUIREMENTS.read_text(encoding="utf-8"),
         "boot_seconds": str(BOOT_SECONDS),
         "interface": handover.interface,
         "workdir": handover.workdir,
@@ -73,10 +81,36 @@ def _start(remote: Remote, handover: HandOver, secrets: SeatSecrets, *, token: b
         "mode": "token" if token else "password",
         "password_hash": str(secrets.password_hash),
         "seconds": str(START_SECONDS),
-        "anew": "yes" if anew else "no",
+        "only_running": "yes" if only_running else "no",
     }
-    longest = BOOT_SECONDS + INSTALL_SECONDS + START_SECONDS + SHORT_SECONDS
-    return remote.script("start", parameters, seconds=longest)
+    offers = {"materials": lambda: laid.archive, "requirements": REQUIREMENTS.read_bytes}
+    longest = BOOT_SECONDS + MATERIALS_SECONDS + INSTALL_SECONDS + START_SECONDS + SHORT_SECONDS
+    with remote.talk("start", parameters, seconds=longest) as talk:
+        answer = talk.answer(offers)
+        if answer["state"] == "stopped":
+            return Started("unchanged", running=False)
+        try:
+            clock = prove(remote, secrets, token=answer["token"])
+        except SeatError:
+            if answer["state"] == "changed":
+                raise
+            talk.say(b"anew\n")  # it runs and does not work
+            answer = talk.answer(offers)
+            clock = prove(remote, secrets, token=answer["token"])
+    changed = answer["state"] == "changed" or answer["laid"] == "yes"
+    return Started("changed" if changed else "unchanged", token=answer["token"], note=_clock_note(clock))
+
+
+def _clock_note(clock: datetime | None) -> str:
+    """What is wrong with the machine's clock, or ""."""
+    ahead = (clock - datetime.now(timezone.utc)).total_seconds() if clock else 0.0
+    if abs(ahead) <= MOST_CLOCK_SECONDS:
+        return ""
+    size = next(f"{abs(ahead) / each:.0f} {unit}" for each, unit in _UNITS if abs(ahead) >= each)
+    return f"its clock is {size} {'ahead' if ahead > 0 else 'behind'}; certificates and the dates of files go wrong"
+
+
+_UNITS = ((86400, "days"), (3600, "hours"), (60, "minutes"))
 
 
 def stop(remote: Remote) -> Outcome:
@@ -93,49 +127,8 @@ def status(remote: Remote, secrets: SeatSecrets) -> dict[str, Any]:
     answer = remote.script("status", {"password_hash": str(secrets.password_hash)}, seconds=SHORT_SECONDS)
     if answer["state"] == "died":
         raise SeatError("Jupyter has died; `fab start-notebook` starts it", evidence=answer.get("log", ""))
+    if answer.get("since"):
+        answer["since"] = time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(int(answer["since"])))
     if answer["state"] == "running" and answer["password"] == "yes":  # noqa: S105 (an answer)
-        prove(remote, secrets)
+        answer["note"] = _clock_note(prove(remote, secrets))
     return answer
-
-
-def prove(remote: Remote, secrets: SeatSecrets, *, token: str = "") -> None:
-    """Prove that strangers are refused and that the seat's password (or token) is let in. Raises SeatError."""
-    with remote.http(seconds=ANSWER_SECONDS) as client:
-        if _get(client, "/api/status", {}).status != 403:
-            raise SeatError("Jupyter lets in anyone without a password; its own settings may say so (see ~/.jupyter)")
-        if token:
-            if _get(client, "/api/status", {"Authorization": f"token {token}"}).status != 200:
-                raise SeatError("Jupyter refuses its token; run `fab stop-notebook`, then this again")
-            return
-        cookies = _cookies(_get(client, "/login", {}))
-        form = urlencode({"_xsrf": cookies.get("_xsrf", ""), "password": str(secrets.password)})
-        headers = {"Cookie": _joined(cookies), "Content-Type": "application/x-www-form-urlencoded"}
-        client.request("POST", "/login?next=/api", form, headers)
-        login = _finished(client)
-        if login.status != 302:
-            raise SeatError("Jupyter refuses the seat's password; another program may hold its port")
-        session = {"Cookie": _joined({**cookies, **_cookies(login)})}
-        if _get(client, "/api/status", session).status != 200:
-            raise SeatError("Jupyter took the seat's password and then forgot it")
-
-
-def _get(client: http.client.HTTPConnection, path: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
-    client.request("GET", path, headers=dict(headers))
-    return _finished(client)
-
-
-def _finished(client: http.client.HTTPConnection) -> http.client.HTTPResponse:
-    response = client.getresponse()
-    response.read()
-    return response
-
-
-def _cookies(response: http.client.HTTPResponse) -> dict[str, str]:
-    jar: SimpleCookie = SimpleCookie()
-    for value in response.headers.get_all("Set-Cookie", []):
-        jar.load(value)
-    return {name: morsel.value for name, morsel in jar.items()}
-
-
-def _joined(cookies: Mapping[str, str]) -> str:
-    return "; ".join(f"{name}={value}" for name, value in cookies.items())

@@ -17,7 +17,7 @@ from stacks.clients import PASSWORD_FILE
 from stacks.errors import EngineError, RequestError
 from stacks.folders import PROJECT_ROOT, engine_of, stack_file
 from stacks.outputs import NEW_PASSWORDS_VARIABLE, HandOverSeat
-from stacks.settings import Secret, password_fault
+from stacks.values import Secret, password_fault
 
 _UP_SECONDS = 1800.0
 

@@ -1,154 +1,220 @@
-"""One SSH connection to one seat: Fabric's Connection, made strict and lean.
+"""One SSH connection to one seat: Paramiko's client, strict and lean.
 
 Only the host key of the hand-over is trusted; neither the user's ssh_config nor an agent has a say. A verb costs one
 connection and one exec: the script and its parameters, secrets among them, travel on standard input, so that nothing of
-them stands in an argument list; the last line that comes back is one JSON object.
+them stands in an argument list; what comes back is a line of JSON. Reaching the machine is dial.py's.
 """
 
 from __future__ import annotations
 
-import http.client
+import contextlib
 import io
 import json
 import shlex
-import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import resources
 from typing import Any
 
 import paramiko
-from fabric import Config, Connection
 
+from provisioning.dial import Line
+from provisioning.transport import QuickTransport
 from stacks.errors import SeatError
 from stacks.outputs import HandOverSeat
 
-CONNECT_SECONDS = 10.0  # for each of TCP, banner and login: a machine that says nothing is not waited for longer
+LOGIN_SECONDS = 10.0  # for each of key exchange, login and the opening of a channel
+LISTEN_SECONDS = 5.0  # Jupyter says that it listens a moment before it does
+_PAUSE_SECONDS = 0.1
 KEEP_ALIVE_SECONDS = 15
 MOST_OUTPUT_BYTES = 1_000_000  # of a command's output the last million bytes are kept
 _EVIDENCE_LINES = 8
-
-# paramiko's order prefers slower ones; every OpenSSH since 6.7 knows these.
-_KEX = ("curve25519-sha256@libssh.org", "ecdh-sha2-nistp256")
-_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr")
+_EVIDENCE_BYTES = 2000
 
 
 class Remote:
-    """An open connection to a seat."""
+    """An open connection to a seat. `deadline` is the end of all patience with it, on the monotonic clock."""
 
-    def __init__(self, seat: HandOverSeat, connection: Connection) -> None:
+    def __init__(self, seat: HandOverSeat, transport: QuickTransport, deadline: float) -> None:
         self.seat = seat
-        self._connection = connection
+        self._transport = transport
+        self._deadline = deadline
 
-    @property
-    def transport(self) -> paramiko.Transport:
-        transport: paramiko.Transport | None = self._connection.client.get_transport()
-        assert transport is not None  # the connection is open
-        return transport
+    def until(self, seconds: float) -> float:
+        """The moment, on the monotonic clock, at which so many seconds or all patience are over."""
+        return min(time.monotonic() + seconds, self._deadline)
 
     def script(self, name: str, parameters: Mapping[str, str], *, seconds: float) -> dict[str, Any]:
-        """Run scripts/NAME.sh with the parameters as shell variables; returns its JSON answer.
+        """Run scripts/NAME.sh with the parameters as shell variables; returns its answer.
 
-        Raises SeatError when no answer comes within the seconds, or the answer is no JSON.
+        Raises SeatError when it says that it failed, no answer comes within the seconds, or the answer is no JSON.
         """
-        assignments = "".join(f"{key}={shlex.quote(value)}\n" for key, value in parameters.items())
-        text = _script("lib") + assignments + _script(name) + "\nmain </dev/null\n"
-        status, output = self.run("sh", stdin=text.encode(), seconds=seconds)
-        lines = output.decode(errors="replace").strip().splitlines()
-        try:
-            answer = json.loads(lines[-1])
-        except (IndexError, ValueError):
-            raise SeatError(
-                f"{name} ended with status {status} and no answer", evidence="\n".join(lines[-_EVIDENCE_LINES:])
-            ) from None
-        if answer["state"] == "failed":
-            raise SeatError(answer["reason"], evidence=answer.get("log", ""))
-        return dict(answer)
+        with self.talk(name, parameters, seconds=seconds) as talk:
+            return talk.answer()
 
-    def run(self, command: str, *, stdin: bytes = b"", seconds: float) -> tuple[int, bytes]:
-        """Run a command; returns its exit status and the tail of its output, both streams as they came.
+    @contextmanager
+    def talk(self, name: str, parameters: Mapping[str, str], *, seconds: float) -> Iterator[Talk]:
+        """Run scripts/NAME.sh and stay in talk with it: it may ask, and do more after its answer."""
+        assignments = "".join(f"{key}={shlex.quote(value)}\n" for key, value in parameters.items())
+        text = _script("lib") + assignments + _script(name) + "\nmain\n"
+        with self._shell(seconds) as channel:
+            talk = Talk(name, channel, self.until(seconds), seconds)
+            talk.say(text.encode())
+            yield talk
+
+    def run(self, command: str, *, seconds: float) -> tuple[int, bytes]:
+        """Run a shell command; returns its exit status and the tail of its output, both streams as they came.
 
         Raises SeatError when it takes longer than the seconds, or the connection breaks.
         """
-        deadline = time.monotonic() + seconds
-        output = bytearray()
-        try:
-            channel = self.transport.open_session(timeout=CONNECT_SECONDS)
-            channel.set_combine_stderr(True)
-            channel.settimeout(seconds)
-            channel.exec_command(command)
-            channel.sendall(stdin)
-            channel.shutdown_write()
-            while True:
-                channel.settimeout(max(deadline - time.monotonic(), 0.01))
-                part = channel.recv(65536)
-                if not part:
-                    break
-                output += part
-                del output[:-MOST_OUTPUT_BYTES]
-            if not channel.status_event.wait(max(deadline - time.monotonic(), 1.0)):
-                raise TimeoutError
-            channel.close()
-        except TimeoutError:
-            evidence = bytes(output[-2000:]).decode(errors="replace")
-            raise SeatError(f"gave no answer within {seconds:.0f} seconds", evidence=evidence) from None
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise SeatError(f"the connection broke off ({_words(error)})", passing=True) from error
-        if channel.exit_status == -1:  # paramiko's value where none came: the connection was cut
-            raise SeatError("the connection broke off before the command ended", passing=True)
-        return channel.exit_status, bytes(output)
+        text = f'command={shlex.quote(command)}\nmain() {{ eval "$command"; }}\nmain </dev/null\n'
+        with self._shell(seconds) as channel:
+            talk = Talk("the command", channel, self.until(seconds), seconds)
+            talk.say(text.encode())
+            return talk.end()
 
     @contextmanager
-    def http(self, *, seconds: float) -> Iterator[http.client.HTTPConnection]:
-        """An HTTP connection to the seat's notebook port, through this SSH connection: the way its participant comes.
+    def forward(self, *, seconds: float) -> Iterator[paramiko.Channel]:
+        """A channel to the seat's notebook port, through this SSH connection: the way its participant comes.
 
-        Raises SeatError where nothing listens there.
+        Raises SeatError where nothing listens there, and goes on not to.
         """
         address = ("127.0.0.1", self.seat.notebook_port)
+        patience = self.until(LISTEN_SECONDS)
+        while True:
+            try:
+                channel = self._transport.open_channel("direct-tcpip", address, ("127.0.0.1", 0), timeout=seconds)
+                break
+            except paramiko.ChannelException as error:
+                if time.monotonic() > patience:
+                    raise SeatError(f"nothing answers on port {self.seat.notebook_port} of the machine") from error
+                time.sleep(_PAUSE_SECONDS)
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                raise _broken(error) from error
         try:
-            channel = self.transport.open_channel("direct-tcpip", address, ("127.0.0.1", 0), timeout=seconds)
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise SeatError(f"nothing answers on port {self.seat.notebook_port} of the machine") from error
-        channel.settimeout(seconds)
-        client = http.client.HTTPConnection("localhost", self.seat.notebook_port, timeout=seconds)
-        client.sock = channel  # a channel has what http.client uses of a socket
-        try:
-            yield client
-        except TimeoutError:
-            raise SeatError(f"Jupyter did not answer within {seconds:.0f} seconds") from None
-        except (http.client.HTTPException, paramiko.SSHException, OSError, EOFError) as error:
-            raise SeatError(f"Jupyter's answer broke off ({_words(error)})") from error
+            channel.settimeout(seconds)
+            yield channel
         finally:
             channel.close()
+
+    @contextmanager
+    def _shell(self, seconds: float) -> Iterator[paramiko.Channel]:
+        try:
+            channel = self._transport.take_shell(min(seconds, LOGIN_SECONDS))
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise _broken(error) from error
+        try:
+            yield channel
+        finally:
+            channel.close()
+
+
+class Talk:
+    """A script that runs on a machine: what it prints, and what it is told."""
+
+    def __init__(self, name: str, channel: paramiko.Channel, deadline: float, seconds: float) -> None:
+        self._name = name
+        self._channel = channel
+        self._deadline = deadline
+        self._seconds = seconds
+        self._unread = bytearray()
+        self._seen = bytearray()  # the tail of what was no answer
+
+    def say(self, data: bytes) -> None:
+        """Send to its standard input. Where it has ended and takes no more, `answer` says why."""
+        try:
+            self._wait_no_longer()
+            self._channel.sendall(data)
+        except TimeoutError:
+            raise self._silent() from None
+        except (paramiko.SSHException, OSError, EOFError):
+            return
+
+    def answer(self, offers: Mapping[str, Callable[[], bytes]] | None = None) -> dict[str, Any]:
+        """Its next answer, a line of JSON with a `state`. What it asks for before is taken from the offers.
+
+        Raises SeatError: it failed, it ended without an answer, it took too long, the connection broke.
+        """
+        while (line := self._line()) is not None:
+            told = _as_object(line)
+            if told is None:
+                self._keep(line + b"\n")
+            elif "asks" in told:
+                data = (offers or {})[told["asks"]]()
+                self.say(b"%d\n" % len(data) + data)
+            elif told["state"] == "failed":
+                raise SeatError(told["reason"], evidence=told.get("log", ""))
+            else:
+                return told
+        status, _ = self.end()
+        raise SeatError(f"{self._name} ended with status {status} and no answer", evidence=_tail(self._seen))
+
+    def end(self) -> tuple[int, bytes]:
+        """Tell it that nothing more comes, and wait for its end. Returns its exit status and the tail of the rest."""
+        with contextlib.suppress(paramiko.SSHException, OSError, EOFError):  # it may have ended already
+            self._channel.shutdown_write()
+        while part := self._receive():
+            self._keep(part)
+        if not self._channel.status_event.wait(max(self._deadline - time.monotonic(), 1.0)):
+            raise self._silent()
+        if self._channel.exit_status == -1:  # Paramiko's value where none came: the connection was cut
+            raise SeatError("the connection broke off before the command ended", passing=True)
+        return self._channel.exit_status, bytes(self._seen)
+
+    def _line(self) -> bytes | None:
+        while (found := self._unread.find(b"\n")) < 0:
+            part = self._receive()
+            if not part:
+                self._keep(bytes(self._unread))
+                self._unread.clear()
+                return None
+            self._unread += part
+            if len(self._unread) > MOST_OUTPUT_BYTES:  # no answer of ours is that long
+                self._keep(bytes(self._unread))
+                self._unread.clear()
+        line = bytes(self._unread[:found])
+        del self._unread[: found + 1]
+        return line
+
+    def _receive(self) -> bytes:
+        try:
+            self._wait_no_longer()
+            return bytes(self._channel.recv(65536))
+        except TimeoutError:
+            raise self._silent() from None
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise _broken(error) from error
+
+    def _wait_no_longer(self) -> None:
+        self._channel.settimeout(max(self._deadline - time.monotonic(), 0.01))
+
+    def _keep(self, data: bytes) -> None:
+        self._seen += data
+        del self._seen[:-MOST_OUTPUT_BYTES]
+
+    def _silent(self) -> SeatError:
+        evidence = _tail(self._seen + self._unread)
+        return SeatError(f"gave no answer within {self._seconds:.0f} seconds", evidence=evidence)
 
 
 @contextmanager
-def connect(seat: HandOverSeat, key: paramiko.PKey) -> Iterator[Remote]:
-    """Connect to the first of the seat's SSH ports that answers, with the organiser's key.
+def connect(line: Line, key: paramiko.PKey, deadline: float) -> Iterator[Remote]:
+    """Log in over the line with the organiser's key, once the machine has shown the hand-over's host key.
 
     Raises SeatError: `passing` where the machine may still be booting, never for a wrong host key or a refused login.
     """
-    if not seat.host:
-        raise SeatError(
-            "its machine has no address: it was not made, or is stopped. Run `pulumi up --refresh`, having started it"
-        )
-    last: SeatError | None = None
-    for port in seat.ssh_ports:
-        try:
-            connection = _open(seat, port, key)
-        except SeatError as error:
-            if not error.passing:
-                raise
-            last = last or error
-            continue
-        try:
-            yield Remote(seat, connection)
-        finally:
-            connection.close()
-        return
-    raise last or SeatError("the hand-over names no SSH port")
+    client = paramiko.SSHClient()
+    try:
+        _log_in(client, line, key)
+        transport = client.get_transport()
+        assert isinstance(transport, QuickTransport)  # as it was told to
+        transport.set_keepalive(KEEP_ALIVE_SECONDS)
+        yield Remote(line.seat, transport, deadline)
+    finally:
+        client.close()
+        line.sock.close()  # a client that never got so far as a transport leaves it open
 
 
 def read_key(text: str) -> paramiko.PKey:
@@ -156,75 +222,65 @@ def read_key(text: str) -> paramiko.PKey:
     return paramiko.Ed25519Key.from_private_key(io.StringIO(text))
 
 
-def _open(seat: HandOverSeat, port: int, key: paramiko.PKey) -> Connection:
-    where = f"{seat.host} port {port}"
-    try:
-        sock = socket.create_connection((seat.host, port), timeout=CONNECT_SECONDS)
-    except TimeoutError:
-        raise SeatError(f"{where} does not answer within {CONNECT_SECONDS:.0f} seconds", passing=True) from None
-    except socket.gaierror as error:
-        raise SeatError(f"the name {seat.host} is not known ({_words(error)})") from error
-    except OSError as error:
-        raise SeatError(f"{where} can't be reached ({_words(error)})", passing=True) from error
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # A Config of its own: Connection writes into it, and seats are served side by side.
-    connection = Connection(
-        seat.host,
-        user=seat.user,
-        port=port,
-        config=Config(lazy=True, overrides={"load_ssh_configs": False}),
-        connect_kwargs={
-            "sock": sock,
-            "pkey": key,
-            "allow_agent": False,
-            "look_for_keys": False,
-            "banner_timeout": CONNECT_SECONDS,
-            "auth_timeout": CONNECT_SECONDS,
-            "channel_timeout": CONNECT_SECONDS,
-            "transport_factory": _transport,
-        },
-    )
-    client = connection.client
+def _log_in(client: paramiko.SSHClient, line: Line, key: paramiko.PKey) -> None:
+    seat, where = line.seat, f"{line.seat.host} port {line.port}"
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
-    name = seat.host if port == 22 else f"[{seat.host}]:{port}"
-    host_key = paramiko.hostkeys.HostKeyEntry.from_line(f"{name} {seat.host_key}")
+    name = seat.host if line.port == 22 else f"[{seat.host}]:{line.port}"
+    try:
+        host_key = paramiko.hostkeys.HostKeyEntry.from_line(f"{name} {seat.host_key}")
+    except paramiko.SSHException:
+        host_key = None
     if host_key is None or host_key.key is None:
         raise SeatError("the hand-over's host key can't be read; run `pulumi up` again")
     client.get_host_keys().add(name, host_key.key.get_name(), host_key.key)
     try:
-        connection.open()
+        client.connect(
+            seat.host,
+            line.port,
+            seat.user,
+            sock=line.sock,
+            pkey=key,
+            allow_agent=False,
+            look_for_keys=False,
+            timeout=LOGIN_SECONDS,
+            banner_timeout=LOGIN_SECONDS,
+            auth_timeout=LOGIN_SECONDS,
+            channel_timeout=LOGIN_SECONDS,
+            transport_factory=QuickTransport,
+        )
     except paramiko.BadHostKeyException as error:
-        sock.close()
         raise SeatError(
-            f"{where} shows another host key than the stack made ({error.key.get_name()} "
-            f"{_fingerprint(error.key)}); nothing was sent. Someone may be in between, or the machine was made anew"
+            f"{where} shows another host key than the stack made ({error.key.get_name()} {error.key.fingerprint}); "
+            "nothing was sent. Someone may be in between, or the machine was made anew"
         ) from error
     except paramiko.AuthenticationException as error:
-        sock.close()
         raise SeatError(f"{where} refuses the organiser's key for {seat.user}") from error
     except (paramiko.SSHException, OSError, EOFError) as error:
-        sock.close()
-        raise SeatError(f"{where} answers, but not as SSH ({_words(error)})", passing=True) from error
-    if (transport := client.get_transport()) is not None:
-        transport.set_keepalive(KEEP_ALIVE_SECONDS)
-    return connection
+        raise SeatError(f"{where} began as SSH and broke off ({words(error)})", passing=True) from error
 
 
-def _transport(*arguments: Any, **options: Any) -> paramiko.Transport:
-    transport = paramiko.Transport(*arguments, **options)
-    security = transport.get_security_options()
-    security.kex = [name for name in _KEX if name in security.kex] or security.kex
-    security.ciphers = [name for name in _CIPHERS if name in security.ciphers] or security.ciphers
-    return transport
-
-
-def _fingerprint(key: paramiko.PKey) -> str:
-    return key.fingerprint
-
-
-def _words(error: BaseException) -> str:
+def words(error: BaseException) -> str:
+    """An error of a library's as the inside of a sentence."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split())
+
+
+def _broken(error: BaseException) -> SeatError:
+    return SeatError(f"the connection broke off ({words(error)})", passing=True)
+
+
+def _as_object(line: bytes) -> dict[str, Any] | None:
+    """The line as an answer or a question of a script; None where it is something else that the machine printed."""
+    try:
+        told = json.loads(line.decode(errors="replace"))
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) and {"state", "asks"} & told.keys() else None
+
+
+def _tail(output: bytes | bytearray) -> str:
+    lines = bytes(output[-_EVIDENCE_BYTES:]).decode(errors="replace").strip().splitlines()
+    return "\n".join(lines[-_EVIDENCE_LINES:])
 
 
 @lru_cache

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from provisioning.fleet import SeatResult
 
-_MARKS = {
-    "changed": "[green]✓[/] {}",
-    "unchanged": "[green]✓[/] {}",
-    "failed": "[red]✗[/] {}",
-    "interrupted": "[yellow]–[/] {}",
-}
+_MARKS = {"changed": "✓", "unchanged": "✓", "failed": "✗", "interrupted": "–"}
+_COLOURS = {"changed": "32", "unchanged": "32", "failed": "31", "interrupted": "33"}  # SGR: green, red, yellow
+_DIM = "2"
+_GAP = 2  # columns between two others
+_LEAST_NAME = 12  # columns that a name keeps on a narrow terminal
 
 
 @contextmanager
@@ -60,36 +62,77 @@ def show(
             )
         )
         return
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console(highlight=False, soft_wrap=False)
-    table = Table(box=box.SIMPLE_HEAD)
-    for title in ("Participant", "Seat", "Outcome", *columns):
-        name = title == "Participant"
-        table.add_column(title, overflow="fold", no_wrap=not name, min_width=12 if name else None)
-    bad = [result for result in results if result.outcome in ("failed", "interrupted")]
-    for result in [*[result for result in results if result not in bad], *bad]:
-        cells = [escape(make(result)) for make in columns.values()]
-        mark = _MARKS[result.outcome].format(result.details.get("state", result.outcome))
-        table.add_row(escape(result.seat.name), escape(result.seat.id), mark, *cells)
-    console.print(table)
-    for result in results:
-        if "url" in result.details and "?token=" in result.details["url"]:  # too long for a table, and to be copied
-            console.print(f"{escape(result.seat.id)}  {escape(result.details['url'])}", soft_wrap=True)
-    for result in bad:
-        console.print(f"[bold]{escape(result.seat.id)}[/]: {escape(result.reason)}.", soft_wrap=True)
+    bad = [result for result in results if not result.is_well]
+    ordered = [*(result for result in results if result.is_well), *bad]
+    rows = [
+        (result.seat.name, result.seat.id, _outcome(result), *(make(result) for make in columns.values()))
+        for result in ordered
+    ]
+    colours = [_COLOURS[result.outcome] for result in ordered]
+    print(_table(("Participant", "Seat", "Outcome", *columns), rows, colours))
+    for result in ordered:
+        if "?token=" in str(result.details.get("url")):  # too long for a table, and to be copied
+            print(f"{result.seat.id}  {result.details['url']}")
+        if note := result.details.get("note"):
+            print(f"{_coloured(result.seat.id, '33')}: {note}.")
+    for result in (result for result in bad if result.reason):
+        print(f"{_coloured(result.seat.id, '1')}: {result.reason}.")
         for line in result.evidence.splitlines():
-            console.print(f"    {escape(line)}", style="dim", soft_wrap=True)
+            print(_coloured(f"    {line}", _DIM))
     good, all_ = len(results) - len(bad), len(results)
-    told = f"{good} of {all_} seat{'s' * (all_ > 1)} {'is' if good == 1 else 'are'} well."
-    console.print(told, soft_wrap=True)
+    print(f"{good} of {all_} seat{'s' * (all_ > 1)} {'is' if good == 1 else 'are'} well.")
     if bad:
-        console.print(
-            f"Again for the others: {again} --only {','.join(result.seat.id for result in bad)}", soft_wrap=True
-        )
+        print(f"Again for the others: {again} --failed")
+
+
+def show_output(results: Sequence[SeatResult]) -> None:
+    """Print what a command printed on each seat, under its id. Bytes that are no UTF-8 are shown as such."""
+    for result in results:
+        how = f"exit {result.details['exit']}" if "exit" in result.details else result.reason
+        print(f"== {result.seat.id}: {how}")
+        print(str(result.details.get("output", result.evidence)).rstrip("\n"))
+
+
+def _outcome(result: SeatResult) -> str:
+    return f"{_MARKS[result.outcome]} {result.details.get('state', result.outcome)}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], colours: Sequence[str]) -> str:
+    """The rows in columns; the third column in each row's colour. Names are cut where the terminal is too narrow."""
+    widths = [max(map(_width, column)) for column in zip(head, *rows, strict=True)]
+    if sys.stdout.isatty():
+        over = sum(widths) + _GAP * (len(widths) - 1) + 2 - shutil.get_terminal_size().columns
+        widths[0] = max(widths[0] - max(over, 0), min(widths[0], _LEAST_NAME))
+    lines = []
+    for cells, colour in zip((head, *rows), ("1", *colours), strict=True):
+        padded = [_fitted(cell, width) for cell, width in zip(cells, widths, strict=True)]
+        padded[2] = _coloured(padded[2], colour)
+        lines.append(f"  {(' ' * _GAP).join(padded)}".rstrip())
+    rule = "─" * (sum(widths) + _GAP * (len(widths) - 1) + 2)
+    return "\n".join(["", lines[0], f" {rule}", *lines[1:], ""])
+
+
+def _fitted(cell: str, width: int) -> str:
+    if _width(cell) > width:
+        while _width(cell) >= width:
+            cell = cell[:-1]
+        cell += "…"
+    return cell + " " * (width - _width(cell))
+
+
+def _width(text: str) -> int:
+    """The columns that a text takes on a terminal: two for East Asia's wide letters, none for marks on others."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.category(letter) in ("Mn", "Me", "Cf") else 1 + (unicodedata.east_asian_width(letter) in "WF")
+        for letter in text
+    )
+
+
+def _coloured(text: str, code: str) -> str:
+    """The text in a colour, on a terminal that wants one (https://no-color.org)."""
+    return f"\x1b[{code}m{text}\x1b[0m" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
 
 
 def _as_dict(result: SeatResult) -> dict[str, Any]:
@@ -101,4 +144,4 @@ def _as_dict(result: SeatResult) -> dict[str, Any]:
 
 def exit_code(results: Sequence[SeatResult]) -> int:
     """0 where every seat is well, else 1."""
-    return int(any(result.outcome in ("failed", "interrupted") for result in results))
+    return int(not all(result.is_well for result in results))

@@ -5,8 +5,10 @@ Everything but the decorator is imported when a task runs, so that `fab --list` 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from invoke import Context, Exit, task
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
 _STACK = "the seminar's stack, for example rehearsal; the one that is up, if left out"
 _ONLY = "participants' ids, for example ada,bose; everyone, if left out"
 _JSON = "print JSON for programs"
+_WAIT = "seconds that a machine has to answer, for example 300 for machines that still boot; 10, if left out"
+_FAILED = "only the seats that were not well when this task last ran on them"
 _COMMON = {"only": _ONLY, "stack": _STACK}
+_FLEET = {**_COMMON, "failed": _FAILED, "wait": _WAIT, "json": _JSON}
 
 
 @contextmanager
@@ -33,10 +38,19 @@ def _borders() -> Iterator[None]:
         raise Exit("Interrupted; running this again goes on from here.", code=1) from error
 
 
-def _load(stack: str, only: str) -> Inventory:
+def _load(stack: str, only: str, *, task: str = "", failed: bool = False, wait: str = "") -> Inventory:
+    """The seats that are meant; with `failed`, those that were not well when the task last ran on them."""
     from provisioning import inventory
 
-    return inventory.load(stack, only)
+    found = inventory.load(stack, only, wait)
+    if failed:
+        from provisioning import last_run
+
+        seats = last_run.failed(found.stack, task, found.seats)
+        if not seats:
+            raise Exit(f"Nobody failed when `fab {task}` last ran; without --failed it runs on everyone.", code=0)
+        found = replace(found, seats=seats)
+    return found
 
 
 def _gib(mib: str | None) -> str:
@@ -48,13 +62,22 @@ def _end(code: int) -> None:
         raise Exit(code=code)
 
 
-@task(help={**_COMMON, "token": "let a token in the URL guard the seats instead of the password", "json": _JSON})
-def start_notebook(_: Context, only: str = "", stack: str = "", token: bool = False, json: bool = False) -> None:
+@task(help={**_FLEET, "token": "let a token in the URL guard the seats instead of the password"})
+def start_notebook(
+    _: Context,
+    *,
+    only: str = "",
+    failed: bool = False,
+    stack: str = "",
+    token: bool = False,
+    wait: str = "",
+    json: bool = False,
+) -> None:
     """Set each seat's password, start its Jupyter and prove a login. Example: fab start-notebook --only ada,bose"""
     with _borders():
         from provisioning import report, verbs
 
-        inventory = _load(stack, only)
+        inventory = _load(stack, only, task="start-notebook", failed=failed, wait=wait)
         results = verbs.start_notebook(inventory, token=token)
         columns = {"Notebook": lambda result: str(result.details.get("url", "")).partition("/?")[0]}
         again = f"fab start-notebook{' --token' if token else ''} --stack {inventory.stack}"
@@ -62,26 +85,30 @@ def start_notebook(_: Context, only: str = "", stack: str = "", token: bool = Fa
         _end(report.exit_code(results))
 
 
-@task(help={**_COMMON, "json": _JSON})
-def stop_notebook(_: Context, only: str = "", stack: str = "", json: bool = False) -> None:
+@task(help=_FLEET)
+def stop_notebook(
+    _: Context, only: str = "", failed: bool = False, stack: str = "", wait: str = "", json: bool = False
+) -> None:
     """End each seat's Jupyter; files stay. Example: fab stop-notebook --only ada"""
     with _borders():
         from provisioning import report, verbs
 
-        inventory = _load(stack, only)
+        inventory = _load(stack, only, task="stop-notebook", failed=failed, wait=wait)
         results = verbs.stop_notebook(inventory)
         again = f"fab stop-notebook --stack {inventory.stack}"
         report.show(inventory.stack, results, {}, as_json=json, again=again)
         _end(report.exit_code(results))
 
 
-@task(help={**_COMMON, "json": _JSON})
-def status(_: Context, only: str = "", stack: str = "", json: bool = False) -> None:
+@task(help=_FLEET)
+def status(
+    _: Context, only: str = "", failed: bool = False, stack: str = "", wait: str = "", json: bool = False
+) -> None:
     """Show how each seat is: SSH, Jupyter, password, disk. Changes nothing. Example: fab status --json"""
     with _borders():
         from provisioning import report, verbs
 
-        inventory = _load(stack, only)
+        inventory = _load(stack, only, task="status", failed=failed, wait=wait)
         results = verbs.status(inventory)
         columns = {
             "Since": lambda result: str(result.details.get("since", ""))[5:],  # without the year
@@ -108,20 +135,28 @@ def set_password(_: Context, only: str = "", stack: str = "", generate: bool = F
         _end(report.exit_code(results))
 
 
-@task(positional=["command"], help={**_COMMON, "command": "a shell command, run in each home", "json": _JSON})
-def run(_: Context, command: str, only: str = "", stack: str = "", json: bool = False) -> None:
+@task(positional=["command"], help={**_FLEET, "command": "a shell command, run in each home"})
+def run(
+    _: Context,
+    command: str,
+    *,
+    only: str = "",
+    failed: bool = False,
+    stack: str = "",
+    wait: str = "",
+    json: bool = False,
+) -> None:
     """Run a command on each seat and show what it prints. Example: fab run "df -h ." --only ada"""
     with _borders():
         from provisioning import report, verbs
 
-        inventory = _load(stack, only)
+        inventory = _load(stack, only, task="run", failed=failed, wait=wait)
         results = verbs.run(inventory, command)
         if not json:
-            for result in results:
-                print(f"== {result.seat.id}: exit {result.details.get('exit', '-')} {result.reason}".rstrip())
-                print(result.details.get("output", result.evidence).rstrip("\n"))
-        else:
-            report.show(inventory.stack, results, {}, as_json=True, again="")
+            report.show_output(results)
+        columns = {"Exit": lambda result: str(result.details.get("exit", ""))}
+        again = f"fab run {shlex.quote(command)} --stack {inventory.stack}"
+        report.show(inventory.stack, results, columns, as_json=json, again=again)
         _end(report.exit_code(results))
 
 

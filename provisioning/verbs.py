@@ -4,36 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
-from provisioning import fleet, materials, notebook, passwords, remote, report
+from provisioning import fleet, last_run, notebook, passwords, remote, report
 from provisioning.fleet import SeatResult
 from provisioning.inventory import Inventory
+from provisioning.materials import Materials
 from stacks import clients
 
 _RUN_SECONDS = 600.0
 
 
-def _over(inventory: Inventory, title: str, work: fleet.Work) -> list[SeatResult]:
+def _over(inventory: Inventory, task: str, title: str, work: fleet.Work) -> list[SeatResult]:
     key = remote.read_key(inventory.secrets.organiser_key)
     with report.progress(title, len(inventory.seats)) as done:
-        return fleet.over(inventory.seats, key, work, done=done)
+        results = fleet.over(inventory.seats, key, work, connect_seconds=inventory.connect_seconds, done=done)
+    last_run.keep(inventory.stack, task, results)
+    return results
 
 
 def start_notebook(inventory: Inventory, *, token: bool = False) -> list[SeatResult]:
     """Start every seat's Jupyter and prove that its participant gets in. Raises RequestError."""
-    materials.check(inventory.handover)
+    materials = Materials.of(inventory.handover)
 
     def work(seat: remote.Remote) -> tuple[fleet.Outcome, dict[str, Any]]:
-        laid = materials.lay(seat, inventory.handover)
-        started = notebook.start(seat, inventory.handover, inventory.secrets.seats[seat.seat.id], token=token)
+        secrets = inventory.secrets.seats[seat.seat.id]
+        started = notebook.start(seat, inventory.handover, secrets, materials=materials, token=token)
         url = clients.url(seat.seat) + (f"/?token={started.token}" if started.token else "")
-        return ("changed" if laid else started.outcome), {"url": url}
+        return started.outcome, {"url": url, "note": started.note}
 
-    return _over(inventory, "Starting notebooks", work)
+    return _over(inventory, "start-notebook", "Starting notebooks", work)
 
 
 def stop_notebook(inventory: Inventory) -> list[SeatResult]:
     """End every seat's Jupyter."""
-    return _over(inventory, "Stopping notebooks", lambda seat: (notebook.stop(seat), {}))
+    return _over(inventory, "stop-notebook", "Stopping notebooks", lambda seat: (notebook.stop(seat), {}))
 
 
 def status(inventory: Inventory) -> list[SeatResult]:
@@ -43,7 +46,7 @@ def status(inventory: Inventory) -> list[SeatResult]:
         seen = notebook.status(seat, inventory.secrets.seats[seat.seat.id])
         return "unchanged", {**seen, "url": clients.url(seat.seat)}
 
-    return _over(inventory, "Looking", work)
+    return _over(inventory, "status", "Looking", work)
 
 
 def run(inventory: Inventory, command: str) -> list[SeatResult]:
@@ -53,7 +56,7 @@ def run(inventory: Inventory, command: str) -> list[SeatResult]:
         code, output = seat.run(command, seconds=_RUN_SECONDS)
         return ("unchanged" if code == 0 else "failed"), {"exit": code, "output": output.decode(errors="replace")}
 
-    return _over(inventory, "Running", work)
+    return _over(inventory, "run", "Running", work)
 
 
 def set_password(inventory: Inventory) -> list[SeatResult]:
@@ -61,11 +64,8 @@ def set_password(inventory: Inventory) -> list[SeatResult]:
 
     def work(seat: remote.Remote) -> tuple[fleet.Outcome, dict[str, Any]]:
         secrets = inventory.secrets.seats[seat.seat.id]
-        if seat.script("status", {"password_hash": str(secrets.password_hash)}, seconds=60.0)["state"] == "running":
-            outcome: fleet.Outcome = notebook.start(seat, inventory.handover, secrets).outcome
-            state = "set"
-        else:
-            outcome, state = "unchanged", "set at start"
-        return outcome, {"state": state, "password": passwords.where(inventory.stack, seat.seat)}
+        started = notebook.start(seat, inventory.handover, secrets, only_running=True)
+        state = "set" if started.running else "set at start"
+        return started.outcome, {"state": state, "password": passwords.where(inventory.stack, seat.seat)}
 
-    return _over(inventory, "Setting passwords", work)
+    return _over(inventory, "start-notebook", "Setting passwords", work)

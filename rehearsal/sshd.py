@@ -263,7 +263,7 @@ def _start(folder: Path, port: int) -> str:
     deadline = time.monotonic() + _START_SECONDS
     pause = 0.004
     while started.returncode == 0 and time.monotonic() < deadline:
-        if is_healthy(folder) and _greets(port):
+        if is_healthy(folder) and greets(port):
             return ""
         time.sleep(pause)
         pause = min(pause * 1.5, 0.2)
@@ -271,9 +271,10 @@ def _start(folder: Path, port: int) -> str:
     return f"sshd did not start ({last[0] if last else 'without a word'}); see {log}."
 
 
-def _greets(port: int) -> bool:
+def greets(port: int, host: str = HOST) -> bool:
+    """Whether an sshd answers there."""
     try:
-        with socket.create_connection((HOST, port), timeout=2) as connection:
+        with socket.create_connection((host, port), timeout=2) as connection:
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False

@@ -21,7 +21,8 @@ from stacks.ends import as_utc
 from stacks.machines import Machines, MachinesArgs
 from stacks.regions import partition
 from stacks.seats import Seat, by_machine
-from stacks.settings import Secret, SeminarSettings
+from stacks.settings import SeminarSettings
+from stacks.values import Secret
 
 # Private addresses (RFC 1918); a /20 has 4,091 for machines (AWS keeps 5), so one zone alone would hold every seminar.
 _NETWORK, _SUBNET = "10.20.0.0/16", "10.20.{}.0/20"

@@ -17,7 +17,7 @@ from typing import Any
 
 from stacks.ends import as_utc
 from stacks.errors import SettingsError
-from stacks.settings import Secret
+from stacks.values import Secret
 
 MOST_BYTES = 16384  # EC2's limit before base64; Azure's is larger (65,535)
 

@@ -18,7 +18,8 @@ from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider,
 from stacks.errors import SettingsError
 from stacks.outputs import NEW_PASSWORDS_VARIABLE
 from stacks.seats import Seat, by_machine
-from stacks.settings import SeminarSettings, password_fault
+from stacks.settings import SeminarSettings
+from stacks.values import password_fault
 
 _CONSONANTS, _VOWELS = "bdfghjkmnprstvz", "aeiou"  # without letters that look or sound alike
 _PASSWORD_GROUPS = 4  # of two syllables: 4 * 2 * log2(15 * 5) = 49.8 bits, against a server that only loopback reaches

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from stacks.errors import HandOverError
-from stacks.settings import Secret, is_git_url
+from stacks.values import Secret, is_git_url
 
 FORMAT = 1
 

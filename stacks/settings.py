@@ -17,6 +17,7 @@ from pathlib import Path
 from stacks import access, ends, images, regions, sizes
 from stacks.errors import SettingsError
 from stacks.folders import PROJECT_ROOT
+from stacks.values import Secret, is_git_url, password_fault
 
 NAMESPACE = "seminar"
 CLOUDS = ("local", "aws")
@@ -24,20 +25,9 @@ INTERFACES = ("notebook", "lab")
 LOWEST_PORT, HIGHEST_PORT = 1024, 65535  # below 1024 a port needs root on most systems
 MOST_PARTICIPANTS = 500  # aws.py's smallest network holds them all
 MOST_DISK_GIB = 16384  # the largest gp3 volume, https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html
-LONGEST_PASSWORD = 200
 
 # A path that needs no quoting anywhere: `cd learnml` is typed by hand too.
 _WORKDIR = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
-_GIT_URL = re.compile(r"(https?|ssh|git|file)://\S+|[\w.-]+@[\w.-]+:\S+")
-
-
-class Secret(str):
-    """Text that must not be shown: its repr is masked. Use it as a str only where it leaves this process on purpose."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "Secret('***')"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,15 +261,6 @@ class _Reader:
         return Secret(value)
 
 
-def password_fault(password: str) -> tuple[str, str] | None:
-    """What is wrong with a password that a person chose, as (what came, what was expected), or None."""
-    if not 8 <= len(password) <= LONGEST_PASSWORD:
-        return f"has {len(password)} characters", f"8 to {LONGEST_PASSWORD}"
-    if not password.isprintable() or password != password.strip():
-        return "has a control character, or a space at an end", "letters, digits, signs and spaces between them"
-    return None
-
-
 def _workdir_fault(value: str) -> tuple[str, str] | None:
     if _WORKDIR.fullmatch(value) and len(value) <= 200:
         return None
@@ -288,11 +269,6 @@ def _workdir_fault(value: str) -> tuple[str, str] | None:
         "a folder below the home, of letters, digits, dot, dash and underscore, no part beginning with a dot or "
         "a dash, for example learnml",
     )
-
-
-def is_git_url(materials: str) -> bool:
-    """Whether `materials` is fetched by git on the machine, rather than copied from a folder here."""
-    return _GIT_URL.fullmatch(materials) is not None
 
 
 def _materials_fault(value: str, root: Path) -> tuple[str, str] | None:

@@ -22,10 +22,7 @@ BACKENDS = {
     "stacks.aws_survey",
     "stacks.azure",
 }  # they may import their SDK, for they are imported only when chosen
-OF_STACKS = {"stacks.outputs", "stacks.errors", "stacks.clients", "stacks.folders", "stacks.loopback"}
-# What the settings are made of: pure, and no matter to provisioning.
-PURE = {"stacks.access", "stacks.ends", "stacks.images", "stacks.regions", "stacks.sizes"}
-OF_SETTINGS = {"stacks.settings.Secret", "stacks.settings.password_fault"}
+OF_STACKS = {f"stacks.{room}" for room in ("outputs", "errors", "clients", "folders", "loopback", "values")}
 
 
 def statements(body: list[ast.stmt], *, when_loaded: bool) -> Iterator[ast.Import | ast.ImportFrom]:
@@ -78,15 +75,15 @@ def test_stacks_never_imports_fabric(source: Path) -> None:
 @pytest.mark.parametrize("source", room("provisioning"), ids=str)
 def test_provisioning_knows_the_hand_over_alone(source: Path) -> None:
     of_stacks = {name for name in imports(source) if top(name) == "stacks"}
-    assert {name for name in of_stacks if not within(name, OF_STACKS | OF_SETTINGS)} == set()
+    assert {name for name in of_stacks if not within(name, OF_STACKS)} == set()
     assert not {top(name) for name in imports(source)} & {"pulumi", "rehearsal"}
 
 
-@pytest.mark.parametrize("name", sorted(OF_STACKS | PURE | {"stacks.settings"}))
+@pytest.mark.parametrize("name", sorted(OF_STACKS))
 def test_what_provisioning_imports_loads_no_pulumi(name: str) -> None:
     found = imports(Path(*name.split(".")).with_suffix(".py"), when_loaded=True)
     assert "pulumi" not in {top(each) for each in found}
-    assert all(within(each, OF_STACKS | PURE | {"stacks.settings"}) for each in found if top(each) == "stacks")
+    assert all(within(each, OF_STACKS) for each in found if top(each) == "stacks")
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=str)

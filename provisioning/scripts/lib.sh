@@ -1,6 +1,10 @@
-# shellcheck shell=sh disable=SC2034 # the scripts that follow use these variables
+# shellcheck shell=sh disable=SC2034,SC2154 # the scripts that follow use these variables, or set them
 # What every script stands on. The parameters are set between this file and the script's own functions; `main` is called
-# last, so that the shell has read everything before anything runs. The last line printed is one JSON object.
+# last, so that the shell has read everything before anything runs. Standard input goes on behind the script: it is
+# descriptor 3, for what the organiser says. What the organiser hears are lines of JSON, the answers.
+#
+# Fifty machines may be one computer (a rehearsal), so that each process started here counts fifty times: what the shell
+# can do itself it does.
 
 set -u
 umask 077
@@ -8,6 +12,8 @@ umask 077
 own=$HOME/.local/share/seminar            # pid, settings and log of this seat's Jupyter
 runtime=$HOME/.local/share/jupyter/runtime # Jupyter's default on Linux; named, so that macOS has it there too
 config=$HOME/.jupyter/jupyter_server_config.json
+newline='
+'
 
 # json_text: standard input as a JSON string, without its quotes.
 json_text() {
@@ -15,15 +21,19 @@ json_text() {
     { gsub(/\\/, "\\\\"); gsub(/"/, "\\\""); gsub(/\t/, "\\t"); printf "%s%s", separator, $0; separator = "\\n" }'
 }
 
-# reply STATE [MEMBER VALUE]...: the answer. Values are text.
+# reply STATE [MEMBER VALUE]...: an answer. Values are text.
 reply() {
-  printf '{"state":"%s"' "$1"
+  answer="{\"state\":\"$1\""
   shift
   while [ $# -ge 2 ]; do
-    printf ',"%s":"%s"' "$1" "$(printf '%s\n' "$2" | json_text)"
+    case $2 in
+      *[[:cntrl:]\"\\]*) quoted=$(printf '%s\n' "$2" | json_text) ;;
+      *) quoted=$2 ;;
+    esac
+    answer="$answer,\"$1\":\"$quoted\""
     shift 2
   done
-  printf '}\n'
+  printf '%s}\n' "$answer"
 }
 
 # fail REASON [LOG]: the answer where nothing can be done, with the last lines of a log.
@@ -32,18 +42,58 @@ fail() {
   exit 0
 }
 
+# ask NAME: ask the organiser for something; `given` then has so many bytes of it to read.
+ask() {
+  printf '{"asks":"%s"}\n' "$1"
+  IFS= read -r given <&3 || fail "the organiser's connection broke off"
+}
+
+# slurp FILE: set content to its text. A file that can't be read has none.
+slurp() {
+  content=
+  [ -r "$1" ] || return 0
+  while IFS= read -r text_line || [ -n "$text_line" ]; do
+    content=$content${content:+$newline}$text_line
+  done <"$1"
+}
+
+# free_mib: set free to the MiB that are free for the home.
+free_mib() {
+  # shellcheck disable=SC2046 # the words of df's second line
+  set -- $(df -Pk "$HOME" 2>/dev/null)
+  while [ $# -gt 6 ]; do shift; done # size, used, free, per cent and the place come last
+  free=$((${4:-0} / 1024))
+}
+
+# make_folders FOLDER...: make what is not there, with one process. What can't be made is told where it is needed.
+make_folders() {
+  for folder; do
+    [ -d "$folder" ] && continue
+    mkdir -p "$@" 2>/dev/null
+    return
+  done
+}
+
+# cannot_write FOLDER: the answer where nothing can be written.
+cannot_write() {
+  free_mib
+  fail "$1 can't be written on the machine: $free MiB are free, and its home must be writable. Free space there, then run this again"
+}
+
 # put FILE TEXT: write a file whole or not at all.
 put() {
-  if ! mkdir -p "${1%/*}" 2>/dev/null || ! printf '%s\n' "$2" 2>/dev/null >"$1.new" || ! mv -f "$1.new" "$1"; then
+  make_folders "${1%/*}"
+  if ! { printf '%s\n' "$2" >"$1.new" && mv -f "$1.new" "$1"; } 2>/dev/null; then
     rm -f "$1.new"
-    fail "${1%/*} can't be written on the machine: $(df -Pk "$HOME" 2>/dev/null | awk 'END { print int($4 / 1024) }') MiB are free, and its home must be writable. Free space there, then run this again"
+    cannot_write "${1%/*}"
   fi
 }
 
 # runs PID: whether the process is there; a zombie is not. A small Linux image may have no ps.
 runs() {
   if [ -d /proc/self ]; then
-    case $(cat "/proc/$1/stat" 2>/dev/null) in '' | *") Z "*) return 1 ;; esac
+    IFS= read -r process 2>/dev/null <"/proc/$1/stat" || return 1
+    case $process in *") Z "*) return 1 ;; esac
   else
     case $(ps -o stat= -p "$1" 2>/dev/null) in '' | Z*) return 1 ;; esac
   fi
@@ -62,7 +112,8 @@ alive() {
 
 # running: whether this seat's Jupyter runs; sets pid.
 running() {
-  pid=$(cat "$own/notebook.pid" 2>/dev/null)
+  slurp "$own/notebook.pid"
+  pid=$content
   [ -n "$pid" ] && alive "$pid"
 }
 
@@ -82,20 +133,39 @@ end_jupyter() {
 
 # alone: one run at a time on this seat. A run that was killed leaves its lock; the next takes it over.
 alone() {
-  mkdir -p "$own" 2>/dev/null || fail "$own can't be made on the machine; its home must be writable"
+  make_folders "$own"
   tries=0
-  until mkdir "$own/lock" 2>/dev/null; do
-    holder=$(cat "$own/lock/pid" 2>/dev/null)
-    if [ -z "$holder" ] && [ "$tries" -lt 5 ]; then
-      : # made this moment; its owner is about to write
-    elif [ -z "$holder" ] || ! kill -0 "$holder" 2>/dev/null; then
+  refused=0
+  until take_lock; do
+    slurp "$own/lock"
+    holder=$content
+    if [ -n "$holder" ] && kill -0 "$holder" 2>/dev/null; then
+      tries=$((tries + 1))
+      [ "$tries" -gt 600 ] && fail "another run (process $holder) has been at work on this seat for a minute"
+      sleep 0.1
+    elif [ -n "$holder" ]; then
       rm -rf "$own/lock"
-      continue
+    else
+      # Made this moment, and its owner is about to write; or it can't be made, or be written.
+      refused=$((refused + 1))
+      [ "$refused" -gt 12 ] && cannot_write "$own"
+      [ -e "$own/lock" ] && sleep 0.1
+      [ "$refused" -eq 6 ] && rm -rf "$own/lock"
     fi
-    tries=$((tries + 1))
-    [ "$tries" -gt 600 ] && fail "another run (process $holder) has been at work on this seat for a minute"
-    sleep 0.1
   done
-  echo $$ 2>/dev/null >"$own/lock/pid"
-  trap 'rm -rf "$own/lock"' EXIT
+  trap 'rm -f "$own/lock"' EXIT
+}
+
+# take_lock: make the lock with this process in it; only one of several that try succeeds.
+take_lock() {
+  set -C
+  if { echo $$ >"$own/lock"; } 2>/dev/null; then taken=0; else taken=1; fi
+  set +C
+  return $taken
+}
+
+# done_alone: let the next run begin, though this one goes on.
+done_alone() {
+  rm -f "$own/lock"
+  trap - EXIT
 }

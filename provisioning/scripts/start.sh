@@ -1,8 +1,11 @@
 # shellcheck shell=sh disable=SC2154 # lib.sh and the parameters set them
-# Start this seat's Jupyter, or leave it alone if it runs as it should.
-# Parameters: candidates and pythons (places of jupyter and of Python, a line each), requirements (of a Jupyter to
-# install), boot_seconds, interface, workdir, port, mode (password or token), password_hash, seconds (how long Jupyter
-# may take to listen), anew (yes: start it anew even if it seems right).
+# Lay the class materials and start this seat's Jupyter, or leave alone what is as it should be.
+# Parameters: materials (the version that should lie there, "" for none), git_url (where they are fetched, "" where the
+# organiser sends them), candidates and pythons (places of jupyter and of Python, a line each), boot_seconds, interface,
+# workdir, port, mode (password or token), password_hash, seconds (how long Jupyter may take to listen), only_running
+# (yes: leave a stopped one stopped).
+# It asks for `materials`, an archive, and for `requirements`, of a Jupyter to install. After its answer it listens: on
+# the word `anew` it starts Jupyter anew and answers again.
 
 # await_boot: a machine of the cloud installs what it needs after SSH answers already.
 await_boot() {
@@ -14,36 +17,64 @@ await_boot() {
   done
 }
 
+# lay_materials: a file that is already there is the participant's and stays. Sets laid.
+lay_materials() {
+  laid=no
+  slurp "$own/materials.id"
+  if [ -z "$materials" ] || [ "$content" = "$materials" ]; then return; fi
+  rm -rf "$own/materials"
+  if [ -n "$git_url" ]; then
+    command -v git >/dev/null || fail "the materials are a git URL and the machine has no git; install it, or use a folder"
+    GIT_TERMINAL_PROMPT=0 git clone --quiet --depth 1 "$git_url" "$own/materials" 2>"$own/materials.log" ||
+      fail "git can't fetch the materials from $git_url" "$own/materials.log"
+  else
+    make_folders "$own/materials"
+    ask materials
+    head -c "$given" <&3 | tar -xmzf - -C "$own/materials" 2>"$own/materials.log" ||
+      fail "the materials can't be unpacked on the machine; its disk may be full" "$own/materials.log"
+  fi
+  [ -d "$HOME/$workdir" ] || fail "the working directory $workdir can't be made; something else has that name"
+  umask 022
+  cd "$own/materials" || fail "the unpacked materials vanished"
+  target=$HOME/$workdir find . -type d -exec sh -c 'for d; do mkdir -p "$target/$d" || exit 1; done' sh {} + ||
+    fail "the materials can't be laid into $workdir; its disk may be full"
+  target=$HOME/$workdir find . ! -type d -exec sh -c '
+    for f; do [ -e "$target/$f" ] || [ -L "$target/$f" ] || mv "$f" "$target/$f" || exit 1; done' sh {} + ||
+    fail "the materials can't be laid into $workdir; its disk may be full"
+  cd "$HOME" || exit 1
+  rm -rf "$own/materials"
+  umask 077
+  put "$own/materials.id" "$materials"
+  laid=yes
+}
+
 # find_jupyter: the first candidate that has the interface; sets jupyter. What was installed whole has a mark.
 find_jupyter() {
-  own_jupyter=
-  [ -e "$own/jupyter/whole" ] && own_jupyter=$own/jupyter/bin/jupyter
-  while IFS= read -r candidate; do
-    if [ -n "$candidate" ] && [ -x "$candidate-$interface" ]; then
-      jupyter=$candidate
-      return 0
-    fi
-  done <<EOF
-${SEMINAR_JUPYTER-}
-$candidates
-$own_jupyter
-$(command -v jupyter)
-EOF
-  return 1
+  IFS=$newline
+  set -f # the names are taken as they stand
+  for jupyter in ${SEMINAR_JUPYTER-} $candidates "$own/jupyter/bin/jupyter" ''; do
+    case $jupyter in
+      "$own"/*) [ -e "$own/jupyter/whole" ] || continue ;;
+      '') jupyter=$(command -v jupyter) ;;
+    esac
+    [ -n "$jupyter" ] && [ -x "$jupyter-$interface" ] && break
+    jupyter=
+  done
+  unset IFS
+  set +f
+  [ -n "$jupyter" ]
 }
 
 # find_python: the first that is new enough and can make a virtual environment; sets python.
 find_python() {
-  while IFS= read -r candidate; do
-    if "${candidate:-false}" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
-      python=$candidate
-      return 0
-    fi
-  done <<EOF
-${SEMINAR_PYTHON-}
-$pythons
-EOF
-  return 1
+  IFS=$newline
+  set -f
+  for python in ${SEMINAR_PYTHON-} $pythons ''; do
+    "${python:-false}" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && break
+  done
+  unset IFS
+  set +f
+  [ -n "$python" ]
 }
 
 # install_jupyter: a pinned one in an environment of the seat's own, on the image's Python, whose packages stay in
@@ -52,7 +83,8 @@ install_jupyter() {
   find_python || fail "no jupyter with '$interface' was found on the machine, nor a Python 3.10 that could install one; install python3-venv there"
   log=$own/install.log
   rm -rf "$own/jupyter"
-  put "$own/requirements.txt" "$requirements"
+  ask requirements
+  put "$own/requirements.txt" "$(head -c "$given" <&3)"
   if ! "$python" -m venv "$own/jupyter" >"$log" 2>&1 ||
     ! "$own/jupyter/bin/python" -m pip install --quiet --no-input --no-cache-dir -r "$own/requirements.txt" >>"$log" 2>&1 ||
     ! theirs=$("$python" -c 'import site; print("\n".join(site.getsitepackages()))' 2>>"$log") ||
@@ -75,9 +107,10 @@ detached() {
 
 # settings_now: everything that a change of makes Jupyter start anew. Sets wanted and text.
 settings_now() {
+  slurp "$config"
   if [ "$mode" = token ]; then
-    case $(cat "$config" 2>/dev/null) in
-      *'"token"'*) text=$(cat "$config") ;; # a token lives until a password takes its place
+    case $content in
+      *'"token"'*) text=$content ;; # a token lives until a password takes its place
       *)
         token=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
         text="{\"IdentityProvider\": {\"token\": \"$token\"}}"
@@ -87,17 +120,25 @@ settings_now() {
     # As `jupyter server password` writes it, and with password_required Jupyter would rather end than do without.
     text="{\"PasswordIdentityProvider\": {\"hashed_password\": \"$password_hash\", \"password_required\": true}}"
   fi
+  [ "$content" = "$text" ] && configured=yes || configured=no
   wanted="$jupyter $interface $port $workdir $text"
+}
+
+# as_wanted: whether the Jupyter that runs was started whole with these settings. Their first line is its number.
+as_wanted() {
+  slurp "$own/settings"
+  [ "$content" = "$pid$newline$wanted" ]
 }
 
 launch() {
   as_root=
-  [ "$(id -u)" = 0 ] && as_root=--allow-root
+  [ "${LOGNAME-}" = root ] && as_root=--allow-root
   umask 022 # the participant's files are made as everywhere
   # shellcheck disable=SC2086 # empty for everyone but root
-  JUPYTER_RUNTIME_DIR=$runtime detached "$jupyter" "$interface" --no-browser --port="$port" $as_root \
+  # As `jupyter notebook` does it, without the Python that it starts in between.
+  JUPYTER_RUNTIME_DIR=$runtime detached "$jupyter-$interface" --no-browser --port="$port" $as_root \
     --ServerApp.ip=127.0.0.1 --ServerApp.port_retries=0 --ServerApp.root_dir="$HOME/$workdir" \
-    </dev/null >"$own/notebook.log" 2>&1
+    </dev/null >"$own/notebook.log" 2>&1 3<&-
 }
 
 # tell_why_it_ended: the reason in Jupyter's own log, as a sentence where it is a known one.
@@ -105,11 +146,15 @@ tell_why_it_ended() {
   if grep -q "port $port is not available" "$own/notebook.log" 2>/dev/null; then
     fail "port $port on the machine is held by another program; end that program, or set seminar:notebook-port"
   fi
+  if grep -q 'No space left on device' "$own/notebook.log" 2>/dev/null; then
+    cannot_write "$HOME"
+  fi
   fail "Jupyter ended at once; its log says why" "$own/notebook.log"
 }
 
 await_listening() {
-  tries=$((seconds * 5))
+  tries=$((seconds * 10))
+  pause=0.05
   # Jupyter writes this file once it listens.
   until [ -s "$runtime/jpserver-$pid.json" ]; do
     if ! runs "$pid"; then
@@ -117,39 +162,60 @@ await_listening() {
       tell_why_it_ended
     fi
     tries=$((tries - 1))
-    [ "$tries" -le 0 ] && fail "Jupyter did not begin to listen within $seconds seconds" "$own/notebook.log"
-    sleep 0.2
+    if [ "$tries" -le 0 ]; then
+      end_jupyter
+      fail "Jupyter did not begin to listen within $seconds seconds" "$own/notebook.log"
+    fi
+    sleep "$pause"
+    pause=0.1
   done
 }
 
-main() {
-  alone
-  await_boot
-  find_jupyter || install_jupyter
-  settings_now
-  if ! mkdir -p "$HOME/$workdir" 2>/dev/null || ! cd "$HOME/$workdir" 2>/dev/null; then
-    fail "the working directory $workdir can't be made; something else has that name, or the disk is full"
-  fi
+# start ANEW: see to it that Jupyter runs with these settings; `yes` even if it does. Sets state.
+start() {
   state=changed
   if running; then
-    if [ "$anew" = no ] && [ "$(cat "$own/settings" 2>/dev/null)" = "$wanted" ]; then
+    if [ "$1" = no ] && as_wanted; then
       state=unchanged
     else
       end_jupyter
     fi
   fi
-  [ "$(cat "$config" 2>/dev/null)" = "$text" ] || put "$config" "$text"
-  if [ "$state" = changed ]; then
-    mkdir -p "$runtime" 2>/dev/null || fail "$runtime can't be made on the machine; its disk may be full"
-    rm -f "$own/settings"
-    launch &
-    pid=$!
-    put "$own/notebook.pid" "$pid"
-    await_listening
-    put "$own/since" "$(date -u +%Y-%m-%dT%H:%MZ)"
-    put "$own/settings" "$wanted" # last: a start that was cut short is done anew
+  [ "$configured" = yes ] || put "$config" "$text"
+  [ "$state" = changed ] || return 0
+  launch &
+  pid=$!
+  if ! echo "$pid" 2>/dev/null >"$own/notebook.pid"; then
+    kill -TERM "$pid"
+    cannot_write "$own"
   fi
-  token=
-  [ "$mode" = token ] && token=$(printf '%s\n' "$text" | sed 's/.*"token": "\([^"]*\)".*/\1/')
-  reply "$state" pid "$pid" token "$token"
+  await_listening
+  # Last: a start that was cut short has no settings of this process and is done anew.
+  printf '%s\n' "$pid" "$wanted" 2>/dev/null >"$own/settings" || cannot_write "$own"
+}
+
+main() {
+  exec 3<&0 </dev/null
+  make_folders "$own" "$runtime" "${config%/*}" "$HOME/$workdir"
+  alone
+  if [ "$only_running" = yes ] && ! running; then
+    reply stopped
+    return
+  fi
+  await_boot
+  lay_materials
+  find_jupyter || install_jupyter
+  settings_now
+  cd "$HOME/$workdir" 2>/dev/null || fail "the working directory $workdir can't be made; something else has that name, or the disk is full"
+  anew=no
+  while :; do
+    start "$anew"
+    token=
+    [ "$mode" = token ] && token=$(printf '%s\n' "$text" | sed 's/.*"token": "\([^"]*\)".*/\1/')
+    reply "$state" pid "$pid" token "$token" laid "$laid"
+    done_alone
+    IFS= read -r anew <&3 || return 0
+    alone
+    anew=yes
+  done
 }

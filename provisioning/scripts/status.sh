@@ -2,17 +2,18 @@
 # How this seat's Jupyter is. Changes nothing. Parameter: password_hash, the one that the stack made.
 
 main() {
-  password=no
-  if [ -f "$config" ]; then
-    case $(cat "$config") in
-      *"$password_hash"*) password=yes ;;
-      *'"token"'*) password=token ;;
-      *) password=other ;;
-    esac
-  fi
-  free=$(df -Pk "$HOME" | awk 'END { print int($4 / 1024) }')
+  slurp "$config"
+  case $content in
+    '') password=no ;;
+    *"$password_hash"*) password=yes ;;
+    *'"token"'*) password=token ;;
+    *) password=other ;;
+  esac
+  free_mib
   if running; then
-    reply running pid "$pid" password "$password" free_mib "$free" since "$(cat "$own/since" 2>/dev/null)"
+    # When the settings were taken up; GNU's stat, or BSD's.
+    since=$(stat -c %Y "$own/settings" 2>/dev/null || stat -f %m "$own/settings" 2>/dev/null)
+    reply running pid "$pid" password "$password" free_mib "$free" since "$since"
   elif [ -f "$own/notebook.pid" ]; then
     reply died password "$password" free_mib "$free" log "$(tail -n 8 "$own/notebook.log" 2>/dev/null)"
   else

@@ -119,7 +119,8 @@ def test_a_jupyter_that_died_is_named_and_healed(running: Project) -> None:
     assert done.returncode == 1
     assert "ada: Jupyter has died" in done.stdout
     assert "2 of 3 seats are well." in done.stdout
-    assert "Again for the others: fab status --stack rehearsal --only ada" in done.stdout
+    assert "Again for the others: fab status --stack rehearsal --failed" in done.stdout
+    assert list(running.fab_json("status", "--failed")) == ["ada"]
     assert running.fab_json("start-notebook")["ada"]["outcome"] == "changed"
 
 
@@ -335,8 +336,13 @@ def test_ctrl_c_reports_what_was_done(running: Project) -> None:
     assert fab.returncode == 1
     assert "1 of 3 seats is well." in rest
     assert "ada: was not finished; run this again to finish it." in rest
-    assert "--only ada,bose" in rest
-    assert running.fab("start-notebook").returncode == 0
+    assert "Again for the others: fab start-notebook --stack rehearsal --failed" in rest
+    again = running.fab_json("start-notebook", "--failed")
+    assert list(again) == ["ada", "bose"]
+    assert {seat["outcome"] for seat in again.values()} <= {"changed", "unchanged"}, again
+    done = running.fab("start-notebook", "--failed")
+    assert done.returncode == 0
+    assert done.stderr == "Nobody failed when `fab start-notebook` last ran; without --failed it runs on everyone.\n"
 
 
 @contextmanager

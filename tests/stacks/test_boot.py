@@ -21,7 +21,7 @@ from stacks.aws import _READ_ENDS
 from stacks.credentials import new_key
 from stacks.ends import as_utc
 from stacks.errors import SettingsError
-from stacks.settings import Secret
+from stacks.values import Secret
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 LONGEST_ID = "x" * 31

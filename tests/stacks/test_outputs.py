@@ -12,7 +12,7 @@ from pulumi.runtime.rpc import UNKNOWN
 
 from stacks.errors import HandOverError
 from stacks.outputs import FORMAT, HandOver, HandOverSeat, SeatSecrets, Secrets
-from stacks.settings import Secret
+from stacks.values import Secret
 
 KEPT = Path(__file__).with_name("handover-format-1.json")
 ABSENT = object()

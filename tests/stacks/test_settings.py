@@ -14,7 +14,8 @@ import yaml
 
 from stacks.errors import SettingsError
 from stacks.folders import PROJECT_ROOT
-from stacks.settings import HIGHEST_PORT, NAMESPACE, SeminarSettings, password_fault
+from stacks.settings import HIGHEST_PORT, NAMESPACE, SeminarSettings
+from stacks.values import password_fault
 
 PORTS = "a whole number from 1024 to 65535, for example 8888."
 PEOPLE = "a whole number from 1 to 500, for example 25."
