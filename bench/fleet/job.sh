@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# shellcheck disable=SC2154 # the parameters are set before it
 # What every peer does on a machine, as one script on standard input: work folder, config 0600, launch the stub, wait
 # until it listens, report. Done again it changes nothing. Parameters: jupyter, text (of the config), port.
 set -u

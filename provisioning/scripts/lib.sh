@@ -57,12 +57,16 @@ slurp() {
   done <"$1"
 }
 
-# free_mib: set free to the MiB that are free for the home.
+# free_mib: set free to the MiB that are free for the home. What is mounted, and where, may have a space in its name; the
+# per cent stand behind what is free.
 free_mib() {
-  # shellcheck disable=SC2046 # the words of df's second line
+  free=0
+  # shellcheck disable=SC2046 # the words of df's lines
   set -- $(df -Pk "$HOME" 2>/dev/null)
-  while [ $# -gt 6 ]; do shift; done # size, used, free, per cent and the place come last
-  free=$((${4:-0} / 1024))
+  while [ $# -ge 2 ]; do
+    case $2 in [0-9]*%) free=$(($1 / 1024)) && return ;; esac
+    shift
+  done
 }
 
 # make_folders FOLDER...: make what is not there, with one process. What can't be made is told where it is needed.

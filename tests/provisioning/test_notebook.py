@@ -22,6 +22,7 @@ import pytest
 
 from rehearsal import proof
 from tests.conftest import FAB, Project
+from tests.provisioning.machines import another_machine
 
 pytestmark = pytest.mark.xdist_group("running")  # they share three seats, so one worker runs them all
 
@@ -343,26 +344,6 @@ def test_ctrl_c_reports_what_was_done(running: Project) -> None:
     done = running.fab("start-notebook", "--failed")
     assert done.returncode == 0
     assert done.stderr == "Nobody failed when `fab start-notebook` last ran; without --failed it runs on everyone.\n"
-
-
-@contextmanager
-def another_machine(running: Project, seat: str, **env: str) -> Iterator[None]:
-    """The seat's machine with another environment, and no Jupyter that it names."""
-    config = running.machine(seat) / "sshd_config"
-    kept = config.read_text()
-    words = {"HOME": f"{running.machine(seat)}/home", "PATH": "/usr/bin:/bin", "SEMINAR_MACHINE": running.machine(seat)}
-    told = " ".join(f'{key}="{value}"' for key, value in {**words, **env}.items())
-    lines = [line for line in kept.splitlines() if "SetEnv" not in line]
-    config.write_text("\n".join([*lines, f"SetEnv {told}", ""]))
-    pid = int((running.machine(seat) / "sshd.pid").read_text())
-    os.kill(pid, signal.SIGHUP)
-    time.sleep(0.5)
-    try:
-        yield
-    finally:
-        config.write_text(kept)
-        os.kill(pid, signal.SIGHUP)
-        time.sleep(0.5)
 
 
 def test_no_jupyter_on_the_machine_and_none_to_be_had(running: Project) -> None:
