@@ -21,10 +21,12 @@ BACKENDS = {
     "stacks.aws",
     "stacks.aws_survey",
     "stacks.azure",
+    "stacks.azure_survey",
 }  # they may import their SDK, for they are imported only when chosen
 OF_STACKS = {"stacks.outputs", "stacks.errors", "stacks.clients", "stacks.folders", "stacks.loopback"}
 # What the settings are made of: pure, and no matter to provisioning.
-PURE = {"stacks.access", "stacks.ends", "stacks.images", "stacks.regions", "stacks.sizes"}
+PURE = {"stacks.access", "stacks.clouds", "stacks.ends", "stacks.images", "stacks.reading", "stacks.regions"}
+PURE |= {"stacks.sizes"}
 OF_SETTINGS = {"stacks.settings.Secret", "stacks.settings.password_fault"}
 
 

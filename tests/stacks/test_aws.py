@@ -9,12 +9,12 @@ from typing import Any
 import pulumi
 import pytest
 import yaml
-from pulumi.runtime import mocks, rpc
 
 from stacks import images
 from stacks.aws import zone_of
 from stacks.outputs import HandOver
-from tests.program import HOST_KEY, Exported, Monitor, Refusal, bare, credentials, run
+from tests import recorder as recorders
+from tests.program import HOST_KEY, Exported, Monitor, Refusal, run
 
 AMI = "ami-0123456789abcdef0"
 SETTINGS = {
@@ -31,56 +31,37 @@ SETTINGS = {
 ZONES = ("eu-central-1a", "eu-central-1b", "eu-central-1c")
 
 
-class Recorder(mocks.Mocks):
-    """Answers as AWS would, and remembers what was asked and declared. `answers` replaces an answer by its token."""
+class Recorder(recorders.Recorder):
+    """Answers as AWS would. `answers` replaces an answer by its token."""
 
     def __init__(self, **answers: Any) -> None:
-        self.declared: dict[str, dict[str, Any]] = {}
-        self.secret: set[str] = set()
-        self.asked: dict[str, Any] = {}
-        self.answers = {
-            "getInstanceTypeOfferings": {"locations": [*reversed(ZONES), "eu-central-1-ham-1a"]},
-            "getInstanceType": {"defaultVcpus": 4, "supportedArchitectures": ["x86_64"]},
-            "getParameter": {"insecureValue": AMI},
-            "getAmi": {
-                "id": AMI,
-                "architecture": "x86_64",
-                "rootDeviceName": "/dev/sda1",
-                "blockDeviceMappings": [
-                    {"deviceName": "/dev/sdb", "ebs": {}},
-                    {"deviceName": "/dev/sda1", "ebs": {"volume_size": "75"}},
-                ],
-            },
-            "getServiceQuota": {"value": 64.0},
-            **answers,
-        }
+        super().__init__(
+            {
+                "getInstanceTypeOfferings": {"locations": [*reversed(ZONES), "eu-central-1-ham-1a"]},
+                "getInstanceType": {"defaultVcpus": 4, "supportedArchitectures": ["x86_64"]},
+                "getParameter": {"insecureValue": AMI},
+                "getAmi": {
+                    "id": AMI,
+                    "architecture": "x86_64",
+                    "rootDeviceName": "/dev/sda1",
+                    "blockDeviceMappings": [
+                        {"deviceName": "/dev/sdb", "ebs": {}},
+                        {"deviceName": "/dev/sda1", "ebs": {"volume_size": "75"}},
+                    ],
+                },
+                "getServiceQuota": {"value": 64.0},
+                **answers,
+            }
+        )
 
-    def call(self, args: mocks.MockCallArgs) -> Any:
-        name = args.token.rsplit(":", maxsplit=1)[-1]
-        self.asked[name] = bare(args.args)
-        answer = self.answers[name]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        if not args.custom:
-            return "", args.inputs
-        kind = args.typ.rsplit(":", maxsplit=1)[-1]
-        key = f"{kind} {args.name}"
-        assert key not in self.declared
-        given = {name: value for name, value in args.inputs.items() if name != "__provider"}
-        self.secret |= {f"{key} {name}" for name, value in given.items() if rpc.is_rpc_secret(value)}
-        self.declared[key] = {name: bare(value) for name, value in given.items()}
-        made = {
-            "OrganiserKey": {"private_key": "private key of the organiser", "public_key": "organiser's key"},
+    def made(self, kind: str, name: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        outputs = {
             "KeyPair": {"keyName": "key-1234567"},
             "Role": {"arn": "arn:aws:iam::123456789012:role/stop"},
-            "Instance": {"publicIp": f"first address of {args.name}"},
-            "Eip": {"publicIp": f"own address of {args.name}"},
-            "MachineCredentials": credentials(given),
+            "Instance": {"publicIp": f"first address of {name}"},
+            "Eip": {"publicIp": f"own address of {name}"},
         }
-        return f"id of {args.name}", made.get(kind, {})
+        return f"id of {name}", outputs.get(kind, {})
 
 
 def declare(recorder: Recorder, monitor: Monitor | None = None, **more: str) -> Exported:
@@ -231,11 +212,9 @@ WHOLE = {
 
 def of_aws(recorder: Recorder) -> dict[str, dict[str, Any]]:
     """All that is AWS', without the user data."""
-    others = ("OrganiserKey", "MachineCredentials")
     return {
         key: {name: value for name, value in given.items() if name != "userData"}
-        for key, given in recorder.declared.items()
-        if not key.startswith(others)
+        for key, given in recorder.of_cloud().items()
     }
 
 

@@ -14,7 +14,8 @@ import yaml
 
 from stacks.errors import SettingsError
 from stacks.folders import PROJECT_ROOT
-from stacks.settings import HIGHEST_PORT, NAMESPACE, SeminarSettings, password_fault
+from stacks.reading import HIGHEST_PORT
+from stacks.settings import NAMESPACE, SeminarSettings, password_fault
 
 PORTS = "a whole number from 1024 to 65535, for example 8888."
 PEOPLE = "a whole number from 1 to 500, for example 25."
@@ -145,7 +146,7 @@ ENDS = "a date, a time and a zone, for example 2027-03-05 18:00 Europe/Berlin."
         ("machine-type", "Standard_D4s_v5", "is 'Standard_D4s_v5'", "an EC2 instance type, for example g5.xlarge."),
         ("image", "windows", "is 'windows'", "a line of Deep Learning AMIs such as oss-nvidia-driver-gpu-pytorch-"),
         ("image", "ami-123", "is 'ami-123'", "a line of Deep Learning AMIs such as oss-nvidia-driver-gpu-pytorch-"),
-        ("disk-gib", "16385", "is 16385", "a whole number from 1 to 16384, for example 100."),
+        ("disk-gib", "16385", "is 16385", "a whole number from 1 to 16384, for example 200."),
         ("ends", "2027-03-05 18:00", "is '2027-03-05 18:00', which has no time zone", ENDS),
         ("ends", "2027-03-05", "is '2027-03-05'", ENDS),
         ("ends", "tomorrow", "is 'tomorrow'", ENDS),

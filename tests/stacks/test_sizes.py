@@ -23,13 +23,15 @@ def types() -> dict[str, Any]:
 
 @pytest.mark.parametrize("size", sizes.SIZES.values(), ids=lambda size: size.name)
 def test_a_size_is_what_aws_says(size: sizes.Size, types: dict[str, Any]) -> None:
-    told = types[size.aws_type]
-    assert told["VCpuInfo"]["DefaultVCpus"] == size.vcpus
-    assert told["MemoryInfo"]["SizeInMiB"] == size.memory_gib * 1024
+    told = types[size.aws.name]
+    assert told["VCpuInfo"]["DefaultVCpus"] == size.aws.vcpus
+    assert told["MemoryInfo"]["SizeInMiB"] == size.aws.memory_gib * 1024
     assert images.ARCHITECTURE in told["ProcessorInfo"]["SupportedArchitectures"]
     gpus = told.get("GpuInfo", {}).get("Gpus", [])
-    assert [f"{gpu['Manufacturer']} {gpu['Name']}" for gpu in gpus] == ([size.gpu.split(",")[0]] if size.gpu else [])
-    assert sizes.quota(size.aws_type, spot=False) is not None
+    assert [f"{gpu['Manufacturer']} {gpu['Name']}" for gpu in gpus] == (
+        [size.aws.gpu.split(",")[0]] if size.aws.gpu else []
+    )
+    assert sizes.quota(size.aws.name, spot=False) is not None
 
 
 def test_burstable_types_are_those_of_aws(types: dict[str, Any]) -> None:
