@@ -496,4 +496,4 @@ def _tags(kind: str, given: Properties) -> list[Properties]:
 
 def main() -> None:
     """The plugin's process."""
-    serve(Moto(os.environ[ENDPOINT]))
+    serve(Moto(os.environ[ENDPOINT]), version="7.51.1")

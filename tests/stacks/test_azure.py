@@ -14,8 +14,8 @@ import yaml
 from stacks import azure_survey
 from stacks.outputs import HandOver
 from tests import recorder as recorders
-from tests.doubles.management import SUBSCRIPTION, Management, a_management
-from tests.program import HOST_KEY, Exported, Monitor, run
+from tests.doubles.management import SUBSCRIPTION, Management, a_management, size, usage
+from tests.program import HOST_KEY, Exported, Monitor, Refusal, run
 
 SETTINGS = {
     "cloud": "azure",
@@ -325,3 +325,176 @@ def refused(recorder: Recorder, **more: str) -> str:
         declare(recorder, None, **more)
     assert of_azure(recorder) == {}
     return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"group": {"location": "northeurope"}},
+            "Pulumi.spring.yaml: seminar:region is westeurope, and this seminar's machines are in northeurope; "
+            "expected northeurope. To move them, which makes them anew and empty, `pulumi destroy` first.",
+        ),
+        (
+            {"group_id": "/subscriptions/another/resourceGroups/seminar-spring"},
+            f"You are signed in to the subscription {SUBSCRIPTION}, and this seminar's machines are in another; "
+            "`az account set --subscription another`, or set ARM_SUBSCRIPTION_ID, and run this again.",
+        ),
+    ],
+)
+def test_another_place_is_refused_and_moves_nobody(change: dict[str, Any], said: str) -> None:
+    recorder = Recorder(**change)
+    with pytest.raises(pulumi.RunError) as caught:
+        declare(recorder)
+    assert str(caught.value) == said
+    assert set(of_azure(recorder)) == {"ResourceGroup machines-group"}
+
+
+def test_a_region_as_azure_spells_it_for_people_is_the_same() -> None:
+    recorder = Recorder(group={"location": "West Europe"})
+    declare(recorder)
+    assert recorder.declared["VirtualMachine machines-01"]["location"] == "West Europe"
+
+
+def test_what_is_asked_of_azure(management: Management) -> None:
+    declare(Recorder())
+    at = f"/subscriptions/{SUBSCRIPTION}/providers"
+    here = f"{at}/Microsoft.Compute/locations/westeurope"
+    assert [(path, query.get("$filter")) for path, query, _ in management.asked if "page" not in query] == [
+        (f"{at}/Microsoft.Compute/skus", "location eq 'westeurope'"),
+        (f"{here}/usages", None),
+        (f"{at}/Microsoft.Network/locations/westeurope/usages", None),
+        (f"{here}/publishers/microsoft-dsvm/artifacttypes/vmimage/offers/ubuntu-2204/skus/2204-gen2/versions", None),
+    ]
+    assert {who for *_, who in management.asked} == {f"Bearer {TOKEN}"}
+    assert all("api-version" in query or "page" in query for _, query, _ in management.asked)
+
+
+@pytest.mark.parametrize(
+    ("skus", "more", "said"),
+    [
+        (
+            [],
+            {},
+            "seminar:size means Standard_NC4as_T4_v3, which westeurope does not offer to this subscription; expected "
+            "another size or region.",
+        ),
+        (
+            [size("Standard_NC4as_T4_v3", 4, "x")],
+            {"machine_type": "Standard_D4s_v5"},
+            "seminar:machine-type means Standard_D4s_v5, which westeurope does not offer to this subscription; "
+            "expected another size or region.",
+        ),
+        (
+            [
+                {
+                    **size("Standard_NC4as_T4_v3", 4, "x"),
+                    "restrictions": [{"type": "Location", "reasonCode": "NotAvailableForSubscription"}],
+                }
+            ],
+            {},
+            "seminar:size means Standard_NC4as_T4_v3, which westeurope does not offer to this subscription "
+            "(NotAvailableForSubscription); expected another size or region.",
+        ),
+        (
+            [size("Standard_D4ps_v5", 4, "x", CpuArchitectureType="Arm64")],
+            {"machine_type": "Standard_D4ps_v5"},
+            "seminar:machine-type means Standard_D4ps_v5, whose processor is Arm64; expected a size with x64, for "
+            "which the images are made.",
+        ),
+    ],
+)
+def test_a_size_that_can_not_be(management: Management, skus: list[Any], more: dict[str, str], said: str) -> None:
+    management.answers["skus"] = skus
+    assert refused(Recorder(), **more) == f"Pulumi.spring.yaml: {said}"
+
+
+def test_a_size_with_zones_closed_in_part_is_taken(management: Management) -> None:
+    closed = {"type": "Zone", "reasonCode": "NotAvailableForSubscription"}
+    management.answers["skus"] = [{**size("STANDARD_NC4as_t4_v3", 4, "cores"), "restrictions": [closed]}]
+    declare(Recorder())
+
+
+@pytest.mark.parametrize(
+    ("usages", "more", "said"),
+    [
+        (
+            [usage("lowPriorityCores", 7)],
+            {},
+            "need 8 vCPUs, and this subscription's quota in westeurope is 7: ask for more of lowPriorityCores",
+        ),
+        ([usage("standard NCASv3_T4 family", 7)], {"spot": "false"}, "is 7: ask for more of Standard NCASv3_T4 Family"),
+        ([usage("cores", 0)], {"spot": "false"}, "is 0: ask for more of cores; docs/azure.md says how."),
+    ],
+)
+def test_a_quota_that_is_too_small(management: Management, usages: list[Any], more: dict[str, str], said: str) -> None:
+    management.answers["Microsoft.Compute"] = usages
+    told = refused(Recorder(), **more)
+    assert told.startswith("2 machines of size Standard_NC4as_T4_v3 need ")
+    assert said in told
+
+
+def test_too_few_public_addresses(management: Management) -> None:
+    management.answers["Microsoft.Network"] = [usage("IPv4StandardSkuPublicIpAddresses", 2)]
+    assert refused(Recorder(), participants="3") == (
+        "3 machines of size Standard_NC4as_T4_v3 need 3 public addresses, and this subscription's quota in westeurope "
+        "is 2: ask for more of IPv4StandardSkuPublicIpAddresses; docs/azure.md says how."
+    )
+    declare(Recorder(), participants="2")
+
+
+def test_the_version_of_the_image(management: Management) -> None:
+    recorder = Recorder()
+    declare(recorder, image="microsoft-dsvm:ubuntu-2204:2204-gen2:9.12.1")
+    assert recorder.declared["VirtualMachine machines-01"]["storageProfile"]["imageReference"]["version"] == "9.12.1"
+    assert refused(Recorder(), image="microsoft-dsvm:ubuntu-2204:2204-gen2:24.01.01") == (
+        "Pulumi.spring.yaml: seminar:image microsoft-dsvm:ubuntu-2204:2204-gen2:24.01.01 was not found in westeurope; "
+        "it has 9.12.1, 25.01.30, 25.06.18."
+    )
+    management.answers["versions"] = []
+    assert refused(Recorder()).endswith("was not found in westeurope; it has none of this publisher, offer and sku.")
+
+
+def test_all_that_azure_says_no_to_at_once(management: Management) -> None:
+    management.answers["Microsoft.Compute"] = [usage("lowPriorityCores", 1)]
+    management.answers["Microsoft.Network"] = [usage("IPv4StandardSkuPublicIpAddresses", 1)]
+    management.answers["versions"] = []
+    told = refused(Recorder()).splitlines()
+    assert len(told) == 3
+    assert all(line.endswith(".") for line in told)
+
+
+@pytest.mark.parametrize("silent", ["skus", "Microsoft.Compute", "Microsoft.Network", "versions"])
+def test_what_may_not_be_asked_stops_nobody_and_is_told(
+    management: Management, silent: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    management.answers[silent] = 403
+    recorder = Recorder()
+    declare(recorder)
+    assert "VirtualMachine machines-02" in recorder.declared
+    assert caplog.text.count("so this is not checked before anything is made: HTTP Error 403: Forbidden.") == 1
+
+
+def test_an_account_that_hands_out_no_token_is_told_and_asked_nothing(
+    management: Management, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = Recorder(getClientToken=Refusal("no token"))
+    declare(recorder)
+    assert management.asked == []
+    assert "Azure did not say anything, so this is not checked before anything is made: no token." in caplog.text
+    image = recorder.declared["VirtualMachine machines-01"]["storageProfile"]["imageReference"]
+    assert image["version"] == "latest"
+
+
+def test_the_token_goes_nowhere_else(management: Management) -> None:
+    with a_management() as elsewhere:
+        management.answers["skus"] = [*management.answers["skus"]]
+        management.endpoint = elsewhere.endpoint
+        told = refused(Recorder())
+    assert elsewhere.asked == []
+    assert "does not offer to this subscription" in told
+
+
+def test_no_credentials() -> None:
+    recorder = Recorder(getClientConfig=Refusal("please run 'az login'"))
+    assert refused(recorder) == "Azure did not say who you are in westeurope: please run 'az login'."
