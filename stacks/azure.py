@@ -45,7 +45,7 @@ _READ_ENDS = """\
 code=$(curl -s -m 3 --noproxy '*' -o "$known.new" -w '%{http_code}' -H 'Metadata: true' \\
   'http://169.254.169.254/metadata/instance/compute/tags?api-version=2021-02-01&format=text') || code=
 if [ "$code" = 200 ]; then
-  tr ';' '\\n' <"$known.new" | sed -n 's/^ends://p' >"$known"
+  tr ';' '\\n' <"$known.new" | sed -n 's/^ends://p' >"$known.told" && mv "$known.told" "$known"
 fi
 """
 
