@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154 # lib.sh and the parameters set them
 # Start this seat's Jupyter, or leave it alone if it runs as it should.
-# Parameters: candidates and pythons (places of jupyter and of Python, a line each), requirements (of a Jupyter to
-# install), boot_seconds, interface, workdir, port, mode (password or token), password_hash, seconds (how long Jupyter
+# Parameters: candidates, pythons and environments (places of jupyter and of Python, and folders of environments that
+# are kernels, a line each), requirements (of a Jupyter to install), boot_seconds, interface, workdir, port, mode (password or token), password_hash, seconds (how long Jupyter
 # may take to listen), anew (yes: start it anew even if it seems right).
 
 # await_boot: a machine of the cloud installs what it needs after SSH answers already.
@@ -14,12 +14,46 @@ await_boot() {
   done
 }
 
+# is_old JUPYTER: whether the interface is from before jupyter_server 2. Such a one has other options and looks for the
+# password elsewhere, so that it would start and let nobody in. What is installed says so, without starting anything.
+# Sets too_old, for people.
+too_old=
+is_old() {
+  place=$1
+  [ -L "$place" ] && place=$(readlink -f "$place")
+  place=${place%/bin/*}
+  case $interface in
+    lab) set -- "$place"/lib/python3*/*-packages/jupyterlab-[0-3].* ;;
+    *) set -- "$place"/lib/python3*/*-packages/notebook-[0-6].* ;;
+  esac
+  [ -e "$1" ] && too_old=" (its own is too old: ${1##*/})"
+}
+
+# register_kernels: the image's environments that have a kernel, as kernels of this seat's, whichever Jupyter runs.
+register_kernels() {
+  while IFS= read -r folder; do
+    for environment in "${folder:-/dev/null}"/*; do
+      name=${environment##*/}
+      set -- "$environment"/lib/python3*/site-packages/ipykernel/kernelapp.py
+      case $name in *[!A-Za-z0-9._-]*) continue ;; esac # what Jupyter takes as a name
+      if [ ! -x "$environment/bin/python" ] || [ ! -e "$1" ]; then continue; fi
+      spec=$HOME/.local/share/jupyter/kernels/$name/kernel.json
+      told="{\"argv\": [\"$environment/bin/python\", \"-m\", \"ipykernel_launcher\", \"-f\", \"{connection_file}\"],
+ \"display_name\": \"Python ($name)\", \"language\": \"python\"}"
+      [ "$(cat "$spec" 2>/dev/null)" = "$told" ] || put "$spec" "$told"
+    done
+  done <<EOF
+${SEMINAR_ENVIRONMENTS-}
+$environments
+EOF
+}
+
 # find_jupyter: the first candidate that has the interface; sets jupyter. What was installed whole has a mark.
 find_jupyter() {
   own_jupyter=
   [ -e "$own/jupyter/whole" ] && own_jupyter=$own/jupyter/bin/jupyter
   while IFS= read -r candidate; do
-    if [ -n "$candidate" ] && [ -x "$candidate-$interface" ]; then
+    if [ -n "$candidate" ] && [ -x "$candidate-$interface" ] && ! is_old "$candidate"; then
       jupyter=$candidate
       return 0
     fi
@@ -49,7 +83,7 @@ EOF
 # install_jupyter: a pinned one in an environment of the seat's own, on the image's Python, whose packages stay in
 # sight: its torch is there in the default kernel. Sets jupyter.
 install_jupyter() {
-  find_python || fail "no jupyter with '$interface' was found on the machine, nor a Python 3.10 that could install one; install python3-venv there"
+  find_python || fail "no jupyter with '$interface' was found on the machine$too_old, nor a Python 3.10 that could install one; install python3-venv there"
   log=$own/install.log
   rm -rf "$own/jupyter"
   put "$own/requirements.txt" "$requirements"
@@ -58,7 +92,7 @@ install_jupyter() {
     ! theirs=$("$python" -c 'import site; print("\n".join(site.getsitepackages()))' 2>>"$log") ||
     ! ours=$("$own/jupyter/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2>>"$log"); then
     rm -rf "$own/jupyter"
-    fail "the machine has no jupyter with '$interface' and none could be installed: it needs the Internet and 1 GiB of disk" "$log"
+    fail "the machine has no jupyter with '$interface'$too_old and none could be installed: it needs the Internet and 1 GiB of disk" "$log"
   fi
   put "$ours/image.pth" "$theirs"
   put "$own/jupyter/whole" "$python"
@@ -126,6 +160,7 @@ main() {
   alone
   await_boot
   find_jupyter || install_jupyter
+  register_kernels
   settings_now
   if ! mkdir -p "$HOME/$workdir" 2>/dev/null || ! cd "$HOME/$workdir" 2>/dev/null; then
     fail "the working directory $workdir can't be made; something else has that name, or the disk is full"
