@@ -105,3 +105,23 @@ def test_an_exact_image() -> None:
     assert images.aws_image("ami-0123456789abcdef0") == images.AwsImage(
         ami="ami-0123456789abcdef0", packages=("python3-venv",)
     )
+
+
+def test_azure_s_sizes_are_none_that_slow_down_and_have_azure_s_form() -> None:
+    for size in sizes.SIZES.values():
+        assert sizes.is_azure_type(size.azure.name)
+        assert not sizes.is_burstable(size.azure.name)
+        assert (size.azure.gpu == "") == (size.aws.gpu == "")
+        assert size.azure.vcpus >= size.aws.vcpus
+        assert size.azure.memory_gib >= size.aws.memory_gib
+    assert sizes.is_burstable("Standard_B2ms")
+
+
+@pytest.mark.parametrize("name", ["", "ubuntu-24.04", "Canonical:ubuntu-24_04-lts:server:24.04.202611010"])
+def test_an_image_of_azure(name: str) -> None:
+    found = images.azure_image(name)
+    assert found is not None
+    if name:
+        assert (found.publisher, found.packages, found.services_off) == ("Canonical", ("python3-venv",), ())
+    else:
+        assert (found.publisher, found.packages, found.services_off) == ("microsoft-dsvm", (), ("jupyterhub.service",))
