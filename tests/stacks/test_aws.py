@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -308,21 +307,6 @@ def test_the_hand_over() -> None:
         "ssh -N -L localhost:8888:localhost:8888 -i 02.key -o ServerAliveInterval=30 "
         "'participant@own address of machines-02'"
     )
-
-
-def test_one_who_leaves_or_joins_moves_nobody(tmp_path: Path) -> None:
-    roster = tmp_path / "people.csv"
-    people = ["ada,Ada", "bose,Bose", "curie,Curie", "dirac,Dirac", "euler,Euler"]
-
-    def declared(*lines: str) -> dict[str, dict[str, Any]]:
-        roster.write_text("\n".join(("id,name", *lines)))
-        recorder = Recorder()
-        declare(recorder, participants="0", roster=str(roster))
-        return recorder.declared
-
-    everyone = declared(*people)
-    fewer = declared(people[4], people[2], people[0])
-    assert fewer == {key: given for key, given in everyone.items() if not key.endswith(("-bose", "-dirac"))}
 
 
 def test_machines_are_spread_over_the_zones_and_a_zone_less_moves_only_who_must_move() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -302,21 +301,6 @@ def test_the_hand_over() -> None:
     assert (seat.host, seat.ssh_ports, seat.user) == ("address of machines-01", (22, 443), "participant")
     assert (seat.notebook_port, seat.local_port, seat.host_key, seat.files) == (8888, 8888, HOST_KEY, "")
     assert found.secret == {"secrets"}
-
-
-def test_one_who_leaves_or_joins_moves_nobody(tmp_path: Path) -> None:
-    roster = tmp_path / "people.csv"
-    people = ["ada,Ada", "bose,Bose", "curie,Curie", "dirac,Dirac", "euler,Euler"]
-
-    def declared(*lines: str) -> dict[str, dict[str, Any]]:
-        roster.write_text("\n".join(("id,name", *lines)))
-        recorder = Recorder()
-        declare(recorder, participants="0", roster=str(roster))
-        return recorder.declared
-
-    everyone = declared(*people)
-    fewer = declared(people[4], people[2], people[0])
-    assert fewer == {key: given for key, given in everyone.items() if not key.endswith(("-bose", "-dirac"))}
 
 
 def refused(recorder: Recorder, **more: str) -> str:

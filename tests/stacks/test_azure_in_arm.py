@@ -198,6 +198,10 @@ def test_names_at_the_limit_and_beyond(text: str) -> None:
     assert (name == f"machine-{text}") == (text == "x" * 56)
 
 
+def test_what_is_replaced_in_a_name_leaves_the_rest_to_read() -> None:
+    assert naming.for_azure("seminar", "Spring 2027!").startswith("seminar-spring-2027-")
+
+
 def test_a_seminar_with_the_longest_ids(arm: Arm, tmp_path: Path) -> None:
     roster = tmp_path / "people.csv"
     people = [("x" * 31, "Zoë 日本 𝔘 O'Neil"), ("windows", "Win Dows"), ("a--b", "A"), ("0", "Zero")]

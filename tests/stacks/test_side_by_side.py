@@ -83,6 +83,22 @@ def test_machines_are_told_the_same_at_their_first_boot_but_for_what_is_the_clou
     assert set(files[0]) == set(files[1])
 
 
+@pytest.mark.parametrize("cloud", ["aws", "azure"])
+def test_one_who_leaves_or_joins_moves_nobody(cloud: str, tmp_path: Path) -> None:
+    roster = tmp_path / "people.csv"
+    people = ["ada,Ada", "bose,Bose", "curie,Curie", "dirac,Dirac", "euler,Euler"]
+
+    def declared(*lines: str) -> dict[str, dict[str, Any]]:
+        roster.write_text("\n".join(("id,name", *lines)))
+        recorder = test_aws.Recorder() if cloud == "aws" else test_azure.Recorder()
+        run(recorder, {**CLOUDS[cloud][1], "participants": "0", "roster": str(roster)})
+        return recorder.declared
+
+    everyone = declared(*people)
+    fewer = declared(people[4], people[2], people[0])
+    assert fewer == {key: given for key, given in everyone.items() if not key.endswith(("-bose", "-dirac"))}
+
+
 def test_the_same_secrets_kept_as_secretly(exported: dict[str, Exported]) -> None:
     local, aws, azure = (Secrets.from_dict(each.outputs["secrets"]).to_dict() for each in exported.values())
     assert local["seats"] == aws["seats"] == azure["seats"]
