@@ -7,6 +7,7 @@ subscription can answer is asked in azure_survey.py, first of all.
 from __future__ import annotations
 
 import base64
+import copy
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ import pulumi
 from pulumi_azure_native import compute, devtestlab, network, resources
 
 from stacks import access, naming
-from stacks.azure_survey import Survey
+from stacks.azure_survey import Survey, same_place
 from stacks.ends import as_daily
 from stacks.machines import Machines, MachinesArgs, user_data
 from stacks.seats import by_machine
@@ -58,7 +59,8 @@ class AzureMachines(Machines):
 
     def __init__(self, name: str, args: MachinesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Raises SettingsError where the subscription or the region can't serve these settings."""
-        super().__init__("Azure", name, opts)
+        plain = pulumi.ResourceOptions(transformations=[_without_aliases])
+        super().__init__("Azure", name, pulumi.ResourceOptions.merge(plain, opts))
         settings = args.settings
         machines = by_machine(args.seats)
         survey = Survey.of(settings, len(machines))
@@ -133,6 +135,16 @@ class AzureMachines(Machines):
         self.register_outputs({})
 
 
+def _without_aliases(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
+    """Take from a resource the names that it would have had in the SDK of each older version of Azure's API.
+
+    No seminar was made with those; and naming some fifty for every resource is most of what a preview would do.
+    """
+    opts = copy.copy(args.opts)
+    opts.aliases = []
+    return pulumi.ResourceTransformationResult(args.props, opts)
+
+
 def _group(name: str, settings: SeminarSettings, survey: Survey, opts: pulumi.ResourceOptions) -> dict[str, Any]:
     """A resource group of the seminar's own. Returns where all else belongs: its name, and its region once that is seen
     to be the one that is meant."""
@@ -146,26 +158,8 @@ def _group(name: str, settings: SeminarSettings, survey: Survey, opts: pulumi.Re
         opts=kept,
     )
     known = pulumi.Output.all(group.id, group.location)
-    location = known.apply(partial(_same_place, settings, survey.subscription))
+    location = known.apply(partial(same_place, settings, survey.subscription))
     return {"resource_group_name": group.name, "location": location}
-
-
-def _same_place(settings: SeminarSettings, subscription: str, known: list[str]) -> str:
-    """The region of a group, given its id and region. Raises RunError where the settings mean another place."""
-    id_, location = known
-    made_in = id_.split("/")[2]
-    where = f"Pulumi.{settings.seminar}.yaml: seminar:region"
-    if location.lower().replace(" ", "") != settings.region:
-        raise pulumi.RunError(
-            f"{where} is {settings.region}, and this seminar's machines are in {location}; expected {location}. "
-            "To move them, which makes them anew and empty, `pulumi destroy` first."
-        )
-    if made_in.lower() != subscription.lower():
-        raise pulumi.RunError(
-            f"You are signed in to the subscription {subscription}, and this seminar's machines are in {made_in}; "
-            f"`az account set --subscription {made_in}`, or set ARM_SUBSCRIPTION_ID, and run this again."
-        )
-    return location
 
 
 def _subnet(

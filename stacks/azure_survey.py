@@ -60,6 +60,24 @@ class Survey:
         return cls(subscription=who.subscription_id, size=size, image=replace(image, version=version))
 
 
+def same_place(settings: SeminarSettings, subscription: str, known: list[str]) -> str:
+    """The region of a group, given its id and region. Raises RunError where the settings mean another place."""
+    id_, location = known
+    made_in = id_.split("/")[2]
+    where = f"Pulumi.{settings.seminar}.yaml: seminar:region"
+    if location.lower().replace(" ", "") != settings.region:
+        raise pulumi.RunError(
+            f"{where} is {settings.region}, and this seminar's machines are in {location}; expected {location}. "
+            "To move them, which makes them anew and empty, `pulumi destroy` first."
+        )
+    if made_in.lower() != subscription.lower():
+        raise pulumi.RunError(
+            f"You are signed in to the subscription {subscription}, and this seminar's machines are in {made_in}; "
+            f"`az account set --subscription {made_in}`, or set ARM_SUBSCRIPTION_ID, and run this again."
+        )
+    return location
+
+
 @dataclass(frozen=True)
 class _Subscription:
     """A subscription that answers questions. Each answers None, and warns, where Azure does not."""
