@@ -32,6 +32,16 @@ _ALL_VCPUS, _SPOT_VCPUS = "cores", "lowPriorityCores"
 _ADDRESSES = "IPv4StandardSkuPublicIpAddresses"
 
 
+class _Unmoved(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: the token would go along."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_Unmoved)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Survey:
     """What the subscription answers before anything is made. `image` has the version that is the newest today."""
@@ -121,11 +131,11 @@ class _Subscription:
         try:
             while url and url.startswith(f"{MANAGEMENT}/"):  # the token goes nowhere else
                 request = urllib.request.Request(url, headers={"Authorization": f"Bearer {self.token!s}"})
-                with urllib.request.urlopen(request, timeout=_SECONDS) as response:
+                with _OPENER.open(request, timeout=_SECONDS) as response:
                     page = json.load(response)
                 found += page if isinstance(page, list) else page["value"]
                 url = None if isinstance(page, list) else page.get("nextLink")
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             pulumi.log.warn(_unasked(what, error))
             return None
         return found

@@ -33,7 +33,10 @@ def usage(name: str, limit: int) -> dict[str, Any]:
 
 @dataclass
 class Management:
-    """What is answered, and what was asked: path, query and who asked. An answer that is a number is a refusal."""
+    """What is answered, and what was asked: path, query and who asked.
+
+    An answer that is a number is a refusal, or sends on to `elsewhere`.
+    """
 
     endpoint: str
     answers: dict[str, Any] = field(
@@ -54,6 +57,7 @@ class Management:
         }
     )
     asked: list[tuple[str, dict[str, str], str]] = field(default_factory=list)
+    elsewhere: str = ""
 
     def answer(self, path: str, query: dict[str, str]) -> Any:
         """The body of an answer, or a number for a refusal. A list of two halves comes in two pages."""
@@ -80,6 +84,8 @@ def a_management() -> Iterator[Management]:
             body = json.dumps(answer).encode()
             self.send_response(answer if isinstance(answer, int) else 200)
             self.send_header("Content-Length", str(len(body)))
+            if found.elsewhere:
+                self.send_header("Location", f"{found.elsewhere}{self.path}")
             self.end_headers()
             self.wfile.write(body)
 

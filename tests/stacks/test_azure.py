@@ -471,13 +471,15 @@ def test_an_account_that_hands_out_no_token_is_told_and_asked_nothing(
     assert image["version"] == "latest"
 
 
-def test_the_token_goes_nowhere_else(management: Management) -> None:
+def test_the_token_goes_nowhere_else(management: Management, caplog: pytest.LogCaptureFixture) -> None:
     with a_management() as elsewhere:
-        management.answers["skus"] = [*management.answers["skus"]]
-        management.endpoint = elsewhere.endpoint
+        management.endpoint = elsewhere.endpoint  # the next page is there
         told = refused(Recorder())
+        management.elsewhere, management.answers["skus"] = elsewhere.endpoint, 307  # everything is there
+        declare(Recorder())
     assert elsewhere.asked == []
     assert "does not offer to this subscription" in told
+    assert "Azure did not say which sizes there are" in caplog.text
 
 
 def test_no_credentials() -> None:
