@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import NO_CLI, Project, copy_project
+from tests.doubles.protocol import NO_CAPACITY
 
 STACK = "class"
 TOMORROW = (datetime.now(timezone.utc) + timedelta(days=1)).strftime("%Y-%m-%d %H:%M UTC")
@@ -65,6 +66,10 @@ class Seminar:
         summary = json.loads(self.pulumi("preview", "--json"))["changeSummary"]
         return {what: count for what, count in summary.items() if what != "same"}
 
+    def machines(self) -> dict[str, str]:
+        """Participant -> what tells their machine from one that is made anew."""
+        raise NotImplementedError
+
     def hosts(self) -> dict[str, str]:
         handover = json.loads(self.pulumi("stack", "output", "handover", "--json"))
         return {seat["id"]: seat["host"] for seat in handover["seats"]}
@@ -76,3 +81,29 @@ class Seminar:
         assert done.returncode != 0
         assert "Traceback" not in told
         return told
+
+    def check_that_secrets_stay_so(self, *more: str) -> None:
+        """Neither the state nor the outputs show them."""
+        self.up()
+        state = (self.project.root / f".seminar/.pulumi/stacks/seminar/{STACK}.json").read_text()
+        assert "machines-ada" in state
+        for word in ("PRIVATE KEY", "cloud-config", "argon2id", *more):
+            assert word not in state
+        assert "PRIVATE KEY" not in self.pulumi("stack", "output", "--json")
+
+    def check_that_one_without_room_costs_nobody_else(self, said: str) -> None:
+        """A machine that the cloud has no room for is told, the others are handed over, and the next `up` makes it."""
+        self.enrol("ada", "bose", "curie")
+        words = ("up", "--yes", "--skip-preview", "--non-interactive", "--continue-on-error", "--stack", STACK)
+        done = self.project.run("pulumi", *words, **{NO_CAPACITY: "bose"})
+        told = done.stdout + done.stderr
+        assert done.returncode != 0
+        assert said in told
+        assert "Traceback" not in told
+        assert sorted(self.machines()) == ["ada", "curie"]
+        assert set(self.hosts()) == {"ada", "bose", "curie"}
+        found = json.loads(self.project.fab("status", "--only", "bose", "--json").stdout)["seats"]
+        assert "its machine has no address: it was not made" in found[0]["reason"]
+        before = self.machines()
+        self.up()
+        assert {**self.machines(), "bose": ""} == {**before, "bose": ""}

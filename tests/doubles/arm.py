@@ -24,10 +24,9 @@ from tzlocal.windows_tz import win_tz
 
 from tests.doubles.bodies import body
 from tests.doubles.management import SUBSCRIPTION
-from tests.doubles.protocol import Properties, serve
+from tests.doubles.protocol import NO_CAPACITY, Properties, serve
 
 STATE = "SEMINAR_TEST_AZURE"  # the path of the file
-NO_CAPACITY = "SEMINAR_TEST_NO_CAPACITY"  # the participant whose machine Azure has no room for
 
 _PREFIX = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/"
 

@@ -23,6 +23,7 @@ from rehearsal.engine import plain
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Properties = dict[str, Any]
+NO_CAPACITY = "SEMINAR_TEST_NO_CAPACITY"  # the participant whose machine a cloud has no room for
 
 
 class Cloud(Protocol):

@@ -11,7 +11,7 @@ import pytest
 from stacks import images
 from tests.doubles import protocol
 from tests.doubles.account import Account, an_account, tags
-from tests.doubles.moto_aws import ENDPOINT, NO_CAPACITY
+from tests.doubles.moto_aws import ENDPOINT
 from tests.seminar import LATER, NEEDS, STACK, TOMORROW, Seminar
 
 pytestmark = NEEDS
@@ -149,30 +149,11 @@ def test_what_was_removed_outside_is_made_anew(seminar: OnAws) -> None:
 
 
 def test_what_is_secret_stays_so_in_the_state(seminar: OnAws) -> None:
-    seminar.up()
-    state = (seminar.project.root / f".seminar/.pulumi/stacks/seminar/{STACK}.json").read_text()
-    assert "machines-ada" in state
-    for word in ("PRIVATE KEY", "cloud-config", "argon2id"):
-        assert word not in state
-    assert "PRIVATE KEY" not in seminar.pulumi("stack", "output", "--json")
+    seminar.check_that_secrets_stay_so()
 
 
 def test_one_machine_that_aws_has_no_room_for(seminar: OnAws) -> None:
-    seminar.enrol("ada", "bose", "curie")
-    words = ("up", "--yes", "--skip-preview", "--non-interactive", "--continue-on-error", "--stack", STACK)
-    done = seminar.project.run("pulumi", *words, **{NO_CAPACITY: "bose"})
-    assert done.returncode != 0
-    told = done.stdout + done.stderr
-    assert "InsufficientInstanceCapacity" in told
-    assert "Traceback" not in told
-    assert list(seminar.machines()) == ["ada", "curie"]
-    hosts = seminar.hosts()
-    assert set(hosts) == {"ada", "bose", "curie"}  # the others are handed over all the same
-    found = json.loads(seminar.project.fab("status", "--only", "bose", "--json").stdout)["seats"]
-    assert "its machine has no address: it was not made" in found[0]["reason"]
-    before = seminar.machines()
-    seminar.up()
-    assert {**seminar.machines(), "bose": ""} == {**before, "bose": ""}
+    seminar.check_that_one_without_room_costs_nobody_else("InsufficientInstanceCapacity")
 
 
 def test_all_faults_at_once_and_nothing_made(seminar: OnAws) -> None:
