@@ -1,8 +1,9 @@
 # shellcheck shell=sh disable=SC2154 # lib.sh and the parameters set them
 # Start this seat's Jupyter, or leave it alone if it runs as it should.
 # Parameters: candidates, pythons and environments (places of jupyter and of Python, and folders of environments that
-# are kernels, a line each), requirements (of a Jupyter to install), boot_seconds, interface, workdir, port, mode (password or token), password_hash, seconds (how long Jupyter
-# may take to listen), anew (yes: start it anew even if it seems right).
+# are kernels, a line each), requirements (of a Jupyter to install), boot_seconds, interface, workdir, port, mode
+# (password or token), password_hash, seconds (how long Jupyter may take to listen), anew (yes: start it anew even if
+# it seems right).
 
 # await_boot: a machine of the cloud installs what it needs after SSH answers already.
 await_boot() {
