@@ -47,6 +47,7 @@ class _Call:
     rounds: int = 0
     due: set[int] = field(default_factory=set)  # the ports that will be tried
     open: dict[socket.socket, int] = field(default_factory=dict)  # the ports that are being tried
+    said: dict[int, bytes] = field(default_factory=dict)  # what they said that was no greeting
     faults: dict[int, str] = field(default_factory=dict)  # what each port did last
 
 
@@ -135,6 +136,7 @@ class Dialler:
 
     def _try(self, call: _Call, port: int) -> None:
         call.due.discard(port)
+        call.said.pop(port, None)
         try:
             # An address needs no look-up; a name is looked up while the others wait, which only hand-made seats have.
             ((family, kind, _, _, address), *_) = socket.getaddrinfo(call.seat.host, port, type=socket.SOCK_STREAM)
@@ -167,19 +169,21 @@ class Dialler:
             return None
         try:
             said = sock.recv(_MOST_BEFORE_GREETING, socket.MSG_PEEK)
+            if said.startswith(_THEIRS):
+                self._selector.unregister(sock)
+                del call.open[sock]
+                sock.setblocking(True)
+                return self._end(call, Line(call.seat, port, sock))
+            if said:  # a server may say something before; the greeting begins a line
+                sock.recv(said.find(b"\n" + _THEIRS) + 1 or len(said))
         except OSError as error:
             self._drop(call, sock)
             return self._failed(call, port, f"broke the connection off ({_words(error)})")
-        if said.startswith(_THEIRS) or b"\n" + _THEIRS in said:
-            self._selector.unregister(sock)
-            del call.open[sock]
-            sock.setblocking(True)
-            return self._end(call, Line(call.seat, port, sock))
+        before = call.said[port] = (call.said.get(port, b"") + said)[: _MOST_BEFORE_GREETING + 1]
+        if said and len(before) <= _MOST_BEFORE_GREETING:
+            return None
         self._drop(call, sock)
-        if not said:
-            return self._failed(call, port, "accepts the connection and ends it at once")
-        first = said.splitlines()[0][:60].decode(errors="replace") if said.strip() else ""
-        return self._failed(call, port, f"answers, but not as SSH ({first!r})")
+        return self._failed(call, port, _no_ssh(before) if before else "accepts the connection and ends it at once")
 
     def _failed(self, call: _Call, port: int, fault: str) -> None:
         """One port failed; when none is left to hope for, try all again after a pause."""
@@ -193,7 +197,10 @@ class Dialler:
     def _expired(self, call: _Call) -> None:
         """The deadline has come: say what each port did."""
         for sock, port in call.open.items():
-            call.faults[port] = "accepts the connection and says nothing" if _is_made(sock) else "does not answer"
+            if call.said.get(port):
+                call.faults[port] = _no_ssh(call.said[port])
+            else:
+                call.faults[port] = "accepts the connection and says nothing" if _is_made(sock) else "does not answer"
         told = ", ".join(f"port {port} {call.faults.get(port, 'was not tried')}" for port in call.seat.ssh_ports)
         self._end(call, SeatError(f"{call.seat.host} {told}; tried for {self._seconds:.0f} seconds", passing=True))
 
@@ -210,6 +217,11 @@ class Dialler:
         self._selector.unregister(sock)
         del call.open[sock]
         sock.close()
+
+
+def _no_ssh(said: bytes) -> str:
+    first = said.strip().split(b"\n")[0][:60].decode(errors="replace").strip()
+    return f"answers, but not as SSH ({first!r})"
 
 
 def _is_made(sock: socket.socket) -> bool:

@@ -27,10 +27,12 @@ JUPYTER_CANDIDATES = (
 # Where a Python is looked for to install a Jupyter on, where the machine has none: with the image's torch first.
 PYTHON_CANDIDATES = (
     "/opt/pytorch/bin/python",
-    "/anaconda/envs/azureml_py310_sdkv2/bin/python",
     "/anaconda/envs/py38_default/bin/python",
+    "/anaconda/envs/azureml_py310_sdkv2/bin/python",
     "python3",
 )
+# Folders whose environments become kernels: Anaconda's on the DSVM.
+ENVIRONMENTS = ("/anaconda/envs",)
 REQUIREMENTS = PROJECT_ROOT / "requirements-rehearsal.txt"  # the very versions that every rehearsal runs
 BOOT_SECONDS, INSTALL_SECONDS = 300, 600
 START_SECONDS = 240  # fifty Jupyters that start at once on two cores need a good part of it
@@ -74,6 +76,7 @@ def start(
         "git_url": laid.git_url,
         "candidates": "\n".join(JUPYTER_CANDIDATES),
         "pythons": "\n".join(PYTHON_CANDIDATES),
+        "environments": "\n".join(ENVIRONMENTS),
         "boot_seconds": str(BOOT_SECONDS),
         "interface": handover.interface,
         "workdir": handover.workdir,

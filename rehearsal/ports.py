@@ -15,7 +15,7 @@ from pathlib import Path
 
 from stacks.folders import SEMINAR_FOLDER, open_private, write_private
 from stacks.loopback import is_free
-from stacks.settings import HIGHEST_PORT
+from stacks.reading import HIGHEST_PORT
 
 CLAIM_FILE = "ports.json"
 

@@ -37,8 +37,11 @@ def prove_whole_way(seat: HandOverSeat, secrets: SeatSecrets) -> str:
         ssh.communicate()
 
 
-def compute(base: str, password: str, code: str) -> str:
-    """Log in at `base` as a browser would, run the code in a new kernel, return what it prints. Raises SeatError."""
+def compute(base: str, password: str, code: str, kernel: str = "python3") -> str:
+    """Log in at `base` as a browser would, run the code in a new kernel of that name, return what it prints.
+
+    Raises SeatError.
+    """
     jar = http.cookiejar.CookieJar()
     browser = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(jar))
     try:
@@ -46,16 +49,17 @@ def compute(base: str, password: str, code: str) -> str:
         form = urllib.parse.urlencode({"_xsrf": _cookie(jar, "_xsrf"), "password": password}).encode()
         browser.open(f"{base}/login?next=/api/status", form, timeout=_ANSWER_SECONDS).read()
         headers = {"X-XSRFToken": _cookie(jar, "_xsrf"), "Content-Type": "application/json"}
-        start = urllib.request.Request(f"{base}/api/kernels", b"{}", headers, method="POST")
-        kernel = json.load(browser.open(start, timeout=_ANSWER_SECONDS))["id"]
+        wanted = json.dumps({"name": kernel}).encode()
+        start = urllib.request.Request(f"{base}/api/kernels", wanted, headers, method="POST")
+        id_ = json.load(browser.open(start, timeout=_ANSWER_SECONDS))["id"]
         try:
-            return _execute(base, kernel, "; ".join(f"{cookie.name}={cookie.value}" for cookie in jar), code)
+            return _execute(base, id_, "; ".join(f"{cookie.name}={cookie.value}" for cookie in jar), code)
         finally:
-            end = urllib.request.Request(f"{base}/api/kernels/{kernel}", headers=headers, method="DELETE")
+            end = urllib.request.Request(f"{base}/api/kernels/{id_}", headers=headers, method="DELETE")
             browser.open(end, timeout=_ANSWER_SECONDS).read()
     except urllib.error.HTTPError as error:
-        wanted = urllib.parse.urlsplit(error.url).path
-        raise SeatError(f"{base}{wanted} answered {error.code} where the seat's password should let in") from error
+        path = urllib.parse.urlsplit(error.url).path
+        raise SeatError(f"{base}{path} answered {error.code} where the seat's password should let in") from error
     except OSError as error:
         raise SeatError(f"{base} does not answer through the tunnel ({error})") from error
 

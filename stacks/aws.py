@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
-from stacks import access, boot, naming
+from stacks import access, naming
 from stacks.aws_survey import ZONE_LETTERS, Survey
-from stacks.credentials import MachineCredentials
 from stacks.ends import as_utc
-from stacks.machines import Machines, MachinesArgs
+from stacks.machines import Machines, MachinesArgs, user_data
 from stacks.regions import partition
-from stacks.seats import Seat, by_machine
+from stacks.seats import by_machine
 from stacks.settings import SeminarSettings
-from stacks.values import Secret
 
 # Private addresses (RFC 1918); a /20 has 4,091 for machines (AWS keeps 5), so one zone alone would hold every seminar.
 _NETWORK, _SUBNET = "10.20.0.0/16", "10.20.{}.0/20"
@@ -80,9 +76,7 @@ class AwsMachines(Machines):
                 subnet_id=network.subnets[zone].id,
                 vpc_security_group_ids=[network.group.id],
                 key_name=key.key_name,
-                user_data=_user_data(
-                    settings, survey.packages, args.organiser.public_key, seats, args.credentials[machine]
-                ),
+                user_data=user_data(args, seats, read_ends=_READ_ENDS, packages=survey.packages),
                 user_data_replace_on_change=False,
                 metadata_options=aws.ec2.InstanceMetadataOptionsArgs(
                     http_endpoint="enabled",
@@ -106,14 +100,7 @@ class AwsMachines(Machines):
                 host = aws.ec2.Eip(
                     f"{name}-{machine}", domain="vpc", instance=instance.id, tags=tags, opts=inside
                 ).public_ip
-            for seat in seats:
-                self.addresses[seat.id] = {
-                    "host": host,
-                    "host_key": args.credentials[machine].host_key,
-                    "ssh_ports": list(access.SSH_PORTS),
-                    "notebook_port": settings.notebook_port,
-                    "local_port": settings.local_port,
-                }
+            self.reach(args, seats, host)
         self.register_outputs({})
 
 
@@ -183,38 +170,6 @@ class _Network:
             tags=tags("out"),
             opts=opts,
         )
-
-
-def _user_data(
-    settings: SeminarSettings,
-    packages: tuple[str, ...],
-    organiser_key: pulumi.Output[str],
-    seats: tuple[Seat, ...],
-    own: MachineCredentials,
-) -> pulumi.Output[str]:
-    def render(known: Mapping[str, Any]) -> str:
-        return str(
-            boot.render(
-                boot.BootArgs(
-                    users={seat.user: known["seats"][seat.id]["public_key"] for seat in seats},
-                    organiser_key=known["organiser_key"],
-                    host_key=known["host_key"],
-                    host_private_key=Secret(known["host_private_key"]),
-                    ssh_ports=access.SSH_PORTS,
-                    ends=settings.ends,
-                    read_ends=_READ_ENDS,
-                    packages=packages,
-                )
-            )
-        )
-
-    known = pulumi.Output.all(
-        organiser_key=organiser_key,
-        host_key=own.host_key,
-        host_private_key=own.host_private_key,
-        seats=own.seats,
-    )
-    return pulumi.Output.secret(known.apply(render))
 
 
 def _root(settings: SeminarSettings, survey: Survey, tags: dict[str, str]) -> aws.ec2.InstanceRootBlockDeviceArgs:

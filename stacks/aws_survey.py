@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,6 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 from stacks import images, sizes
+from stacks.asking import ask, sentence
 from stacks.errors import SettingsError
 from stacks.regions import AWS_REGIONS
 from stacks.settings import SeminarSettings
@@ -36,7 +36,7 @@ class Survey:
         """Ask. Raises SettingsError with every fault at once."""
         faults: list[str] = []
         where = f"Pulumi.{settings.seminar}.yaml"
-        instance_type = sizes.aws_type(settings.size, settings.machine_type)
+        instance_type = sizes.machine_type(settings.cloud, settings.size, settings.machine_type)
         zones = _zones(settings, instance_type, opts)
         if zones:
             faults += _faults_of_type(settings, instance_type, machines, opts)
@@ -75,7 +75,7 @@ def _zones(settings: SeminarSettings, instance_type: str, opts: pulumi.InvokeOpt
     question = partial(
         aws.ec2.get_instance_type_offerings, location_type="availability-zone", filters=filters, opts=opts
     )
-    offered = _ask(f"which zones offer {instance_type}", settings, question).locations
+    offered = ask("AWS", f"which zones offer {instance_type}", settings, question).locations
     elsewhere = sorted({zone[:-1] for zone in offered if zone[:-1] in AWS_REGIONS} - {settings.region})
     if elsewhere:
         raise SettingsError(
@@ -91,7 +91,7 @@ def _faults_of_type(
 ) -> list[str]:
     """Whether the images run on this type, and whether the account may have so many of it."""
     question = partial(aws.ec2.get_instance_type, instance_type=instance_type, opts=opts)
-    told = _ask(f"what {instance_type} is", settings, question)
+    told = ask("AWS", f"what {instance_type} is", settings, question)
     faults = []
     if images.ARCHITECTURE not in told.supported_architectures:
         came = ", ".join(told.supported_architectures)
@@ -126,26 +126,12 @@ def _image(settings: SeminarSettings, wanted: images.AwsImage, opts: pulumi.Invo
         try:
             ami = aws.ssm.get_parameter(name=wanted.parameter, opts=opts).insecure_value
         except Exception as error:
-            return None, [f"{where} was not found in {settings.region} as {wanted.parameter}: {_sentence(error)}"]
+            return None, [f"{where} was not found in {settings.region} as {wanted.parameter}: {sentence(error)}"]
     filters = [aws.ec2.GetAmiFilterArgs(name="image-id", values=[ami])]
     try:
         image = aws.ec2.get_ami(filters=filters, most_recent=True, include_deprecated=True, opts=opts)
     except Exception as error:
-        return None, [f"{where} ({ami}) can't be used in {settings.region}: {_sentence(error)}"]
+        return None, [f"{where} ({ami}) can't be used in {settings.region}: {sentence(error)}"]
     if image.architecture != images.ARCHITECTURE:
         return None, [f"{where} ({ami}) is for {image.architecture}; expected an image for {images.ARCHITECTURE}."]
     return image, []
-
-
-def _ask(what: str, settings: SeminarSettings, question: Callable[[], Any]) -> Any:
-    """One question to AWS. Raises SettingsError in place of the SDK's bare Exception."""
-    try:
-        return question()
-    except Exception as error:  # the SDK raises no other kind
-        raise SettingsError(f"AWS did not say {what} in {settings.region}: {_sentence(error)}") from error
-
-
-def _sentence(error: Exception) -> str:
-    # The SDK's text begins with the token of the function, which says nothing to an organiser.
-    told = " ".join(str(error).split()).split(" failed: ", maxsplit=1)[-1]
-    return told[:400].rstrip(". ") + "."

@@ -93,6 +93,10 @@ else
 fi
 """
 
+# Before systemd comes to start it: a stop takes the place of a start that waits, and itself waits for nothing. A
+# machine without the unit is right as well.
+_OFF = "systemctl disable --now --no-block {unit} || true\n"
+
 # OpenSSH since 9.8 shuts an address out after some failed logins, and a room is often one address. Older ones do not
 # start with the keyword. Where a socket starts sshd, its /run/sshd, which -t asks for, comes and goes.
 _RESTART_SSH = """\
@@ -121,7 +125,7 @@ known=/var/lib/seminar-ends
 ends=$(cat "$known")
 [ -n "$ends" ] || exit 0
 at=$(date -d "$ends" +%s) || exit
-[ "$(date +%s)" -lt "$at" ] || systemctl poweroff
+[ "$(date +%s)" -lt $((at + {grace_minutes} * 60)) ] || systemctl poweroff
 """
 
 _ENDS_SERVICE = """\
@@ -149,7 +153,8 @@ class BootArgs:
     """What one machine is told.
 
     `users` are the participants' Unix users with their public keys. `read_ends` is shell that writes the present end
-    (as `as_utc` does, or nothing for none) into the file `$known`, and leaves it alone where the cloud does not answer.
+    (as `as_utc` does, or nothing for none) into the file `$known`, and leaves it alone where the cloud does not answer;
+    `grace_minutes` after it the machine powers off. `services_off` are systemd units of the image's that stay off.
     """
 
     users: Mapping[str, str]
@@ -160,6 +165,8 @@ class BootArgs:
     ends: datetime | None
     read_ends: str
     packages: tuple[str, ...] = ()
+    services_off: tuple[str, ...] = ()
+    grace_minutes: int = 0
 
 
 def render(args: BootArgs) -> Secret:
@@ -170,7 +177,9 @@ def render(args: BootArgs) -> Secret:
             ports=_lines("ListenStream={}", args.ssh_ports)
         ),
         "/etc/seminar/watch-ends": _WATCH_ENDS.format(
-            ends=as_utc(args.ends) if args.ends else "", read_ends=args.read_ends.strip()
+            ends=as_utc(args.ends) if args.ends else "",
+            read_ends=args.read_ends.strip(),
+            grace_minutes=args.grace_minutes,
         ),
         "/etc/cloud/cloud.cfg.d/99-seminar.cfg": _CLOUD_INIT,
         "/etc/seminar/close-metadata": _CLOSE_METADATA,
@@ -180,7 +189,10 @@ def render(args: BootArgs) -> Secret:
     }
     linger = [["loginctl", "enable-linger", user] for user in args.users]
     document = {
-        "bootcmd": [["sh", "-c", _CLOSE_METADATA]],
+        "bootcmd": [
+            ["sh", "-c", _CLOSE_METADATA],
+            *[["sh", "-c", _OFF.format(unit=unit)] for unit in args.services_off],
+        ],
         "disable_root": True,
         "ssh_pwauth": False,
         "ssh_keys": {"ed25519_private": str(args.host_private_key), "ed25519_public": args.host_key},

@@ -42,6 +42,21 @@ def as_utc(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def as_daily(moment: datetime) -> tuple[str, str]:
+    """The time of day as `1800`, and its zone by Windows' name for it: what a daily schedule of Azure's is told.
+
+    Where Windows has no such zone, or the moment has but an offset, both are in UTC. The names are CLDR's
+    (https://github.com/unicode-org/cldr, windowsZones.xml), as tzlocal carries them.
+    """
+    from tzlocal.windows_tz import tz_win
+
+    zone = getattr(moment.tzinfo, "key", "")
+    windows = tz_win.get(zone) if zone else None  # tzlocal 5.4.5 has an entry for ""
+    if windows is None:
+        moment, windows = moment.astimezone(timezone.utc), "UTC"
+    return moment.strftime("%H%M"), windows
+
+
 def _zone(name: str) -> tzinfo | None:
     from zoneinfo import ZoneInfo
 

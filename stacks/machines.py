@@ -8,10 +8,12 @@ from typing import Any
 
 import pulumi
 
+from stacks import access, boot
 from stacks.credentials import MachineCredentials, OrganiserKey
 from stacks.outputs import HandOver, HandOverSeat
 from stacks.seats import Seat
 from stacks.settings import SeminarSettings
+from stacks.values import Secret
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,17 @@ class Machines(pulumi.ComponentResource):
         super().__init__(f"seminar:machines:{kind}", name, None, opts)
         self.addresses = {}
 
+    def reach(self, args: MachinesArgs, seats: tuple[Seat, ...], host: pulumi.Output[str]) -> None:
+        """Fill `addresses` for the seats of one machine of a cloud."""
+        for seat in seats:
+            self.addresses[seat.id] = {
+                "host": host,
+                "host_key": args.credentials[seat.machine].host_key,
+                "ssh_ports": list(access.SSH_PORTS),
+                "notebook_port": args.settings.notebook_port,
+                "local_port": args.settings.local_port,
+            }
+
 
 def build(args: MachinesArgs) -> Machines:
     """Declare the machines on the cloud that the settings name. Its SDK is imported here and only if chosen.
@@ -43,9 +56,52 @@ def build(args: MachinesArgs) -> Machines:
         from stacks.aws import AwsMachines
 
         return AwsMachines("machines", args)
+    if args.settings.cloud == "azure":
+        from stacks.azure import AzureMachines
+
+        return AzureMachines("machines", args)
     from stacks.local import LocalMachines
 
     return LocalMachines("machines", args)
+
+
+def user_data(
+    args: MachinesArgs,
+    seats: tuple[Seat, ...],
+    *,
+    read_ends: str,
+    packages: tuple[str, ...],
+    services_off: tuple[str, ...] = (),
+    grace_minutes: int = 0,
+) -> pulumi.Output[str]:
+    """What the machine of these seats is told at its first boot, a secret. The keywords are those of boot.BootArgs."""
+    own = args.credentials[seats[0].machine]
+
+    def render(known: Mapping[str, Any]) -> str:
+        return str(
+            boot.render(
+                boot.BootArgs(
+                    users={seat.user: known["seats"][seat.id]["public_key"] for seat in seats},
+                    organiser_key=known["organiser_key"],
+                    host_key=known["host_key"],
+                    host_private_key=Secret(known["host_private_key"]),
+                    ssh_ports=access.SSH_PORTS,
+                    ends=args.settings.ends,
+                    read_ends=read_ends,
+                    packages=packages,
+                    services_off=services_off,
+                    grace_minutes=grace_minutes,
+                )
+            )
+        )
+
+    known = pulumi.Output.all(
+        organiser_key=args.organiser.public_key,
+        host_key=own.host_key,
+        host_private_key=own.host_private_key,
+        seats=own.seats,
+    )
+    return pulumi.Output.secret(known.apply(render))
 
 
 def export(args: MachinesArgs, machines: Machines) -> None:

@@ -1,7 +1,8 @@
 """The catalogue of machine sizes: what a name means in each cloud, and which quota it counts against. Pure.
 
-vCPU, memory and GPU as on https://aws.amazon.com/ec2/instance-types/ (seen 2026-11). None of them is burstable, so that
-every participant has the same speed all day, and all are x86-64, as the images are.
+vCPU, memory and GPU as on https://aws.amazon.com/ec2/instance-types/ and on https://learn.microsoft.com/azure/
+virtual-machines/sizes/overview (seen 2026-11). None of them is burstable, so that every participant has the same speed
+all day, and all are x86-64, as the images are.
 """
 
 from __future__ import annotations
@@ -12,24 +13,49 @@ from dataclasses import dataclass
 DEFAULT = "cpu-small"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Size:
-    """One size. `gpu` is "" where there is none."""
+@dataclass(frozen=True)
+class Type:
+    """A type of machine by its cloud's name for it. `gpu` is "" where there is none."""
 
     name: str
-    aws_type: str
     vcpus: int
     memory_gib: int
     gpu: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """One size: the type that it means in each cloud. They are alike, and not the same."""
+
+    name: str
+    aws: Type
+    azure: Type
+
+
+# Azure's A10 is in its NV family, which the Data Science VM does not support; the next larger GPU is an A100.
 SIZES = {
     size.name: size
     for size in (
-        Size(name="cpu-small", aws_type="m6i.large", vcpus=2, memory_gib=8),
-        Size(name="cpu-large", aws_type="m6i.2xlarge", vcpus=8, memory_gib=32),
-        Size(name="gpu-small", aws_type="g4dn.xlarge", vcpus=4, memory_gib=16, gpu="NVIDIA T4, 16 GiB"),
-        Size(name="gpu-large", aws_type="g5.2xlarge", vcpus=8, memory_gib=32, gpu="NVIDIA A10G, 24 GiB"),
+        Size(
+            name="cpu-small",
+            aws=Type("m6i.large", 2, 8),
+            azure=Type("Standard_D2s_v5", 2, 8),
+        ),
+        Size(
+            name="cpu-large",
+            aws=Type("m6i.2xlarge", 8, 32),
+            azure=Type("Standard_D8s_v5", 8, 32),
+        ),
+        Size(
+            name="gpu-small",
+            aws=Type("g4dn.xlarge", 4, 16, "NVIDIA T4, 16 GiB"),
+            azure=Type("Standard_NC4as_T4_v3", 4, 28, "NVIDIA T4, 16 GiB"),
+        ),
+        Size(
+            name="gpu-large",
+            aws=Type("g5.2xlarge", 8, 32, "NVIDIA A10G, 24 GiB"),
+            azure=Type("Standard_NC24ads_A100_v4", 24, 220, "NVIDIA A100, 80 GiB"),
+        ),
     )
 }
 
@@ -58,11 +84,15 @@ _QUOTAS = {
 ADDRESS_QUOTA = Quota("L-0263D0A3", "EC2-VPC Elastic IPs")
 
 _AWS_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
+# https://learn.microsoft.com/azure/virtual-machines/vm-naming-conventions
+_AZURE_TYPE = re.compile(r"Standard_[A-Z]+[0-9]+[A-Za-z0-9-]*(_[A-Za-z0-9]+)*")
 
 
-def aws_type(size: str, machine_type: str) -> str:
-    """The EC2 instance type: `machine_type` where one is given, else that of the catalogue."""
-    return machine_type or SIZES[size].aws_type
+def machine_type(cloud: str, size: str, wish: str) -> str:
+    """The cloud's type of machine: `wish` where there is one, else what the catalogue has for `size`."""
+    if wish:
+        return wish
+    return (SIZES[size].aws if cloud == "aws" else SIZES[size].azure).name
 
 
 def is_aws_type(text: str) -> bool:
@@ -70,9 +100,14 @@ def is_aws_type(text: str) -> bool:
     return _AWS_TYPE.fullmatch(text) is not None and len(text) <= 40
 
 
+def is_azure_type(text: str) -> bool:
+    """Whether the text has the form of an Azure size; only Azure knows whether there is one."""
+    return _AZURE_TYPE.fullmatch(text) is not None and len(text) <= 40
+
+
 def is_burstable(instance_type: str) -> bool:
-    """Whether the type slows down once its CPU credits are used up: EC2's T family."""
-    return re.match(r"t\d", instance_type) is not None
+    """Whether the type slows down once its CPU credits are used up: EC2's T family, Azure's B family."""
+    return re.match(r"t\d|Standard_B", instance_type) is not None
 
 
 def quota(instance_type: str, *, spot: bool) -> Quota | None:

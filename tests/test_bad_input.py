@@ -21,7 +21,7 @@ BAD_SETTINGS = [
     ("workdir", "../..", "seminar:workdir is '../..'; expected"),
     ("workdir", "$HOME", "seminar:workdir is '$HOME'; expected"),
     ("interface", "classic", "seminar:interface is 'classic'; expected notebook or lab."),
-    ("cloud", "mars", "seminar:cloud is 'mars'; expected local or aws."),
+    ("cloud", "mars", "seminar:cloud is 'mars'; expected local or aws or azure."),
     ("password", "not encrypted", "seminar:password stands in clear text; expected"),
     ("materials", "no-such-folder", "seminar:materials is 'no-such-folder', which is no folder; expected"),
 ]

@@ -1,9 +1,9 @@
 # shellcheck shell=sh disable=SC2154 # lib.sh and the parameters set them
 # Lay the class materials and start this seat's Jupyter, or leave alone what is as it should be.
 # Parameters: materials (the version that should lie there, "" for none), git_url (where they are fetched, "" where the
-# organiser sends them), candidates and pythons (places of jupyter and of Python, a line each), boot_seconds, interface,
-# workdir, port, mode (password or token), password_hash, seconds (how long Jupyter may take to listen), only_running
-# (yes: leave a stopped one stopped).
+# organiser sends them), candidates, pythons and environments (places of jupyter and of Python, and folders of
+# environments that are kernels, a line each), boot_seconds, interface, workdir, port, mode (password or token),
+# password_hash, seconds (how long Jupyter may take to listen), only_running (yes: leave a stopped one stopped).
 # It asks for `materials`, an archive, and for `requirements`, of a Jupyter to install. After its answer it listens: on
 # the word `anew` it starts Jupyter anew and answers again.
 
@@ -48,21 +48,58 @@ lay_materials() {
   laid=yes
 }
 
+# is_old JUPYTER: whether the interface is from before jupyter_server 2. Such a one has other options and looks for the
+# password elsewhere, so that it would start and let nobody in. What is installed says so, without starting anything.
+# Sets too_old, for people.
+too_old=
+is_old() {
+  place=$1
+  [ -L "$place" ] && place=$(readlink -f "$place")
+  place=${place%/bin/*}
+  case $interface in
+    lab) set -- "$place"/lib/python3*/*-packages/jupyterlab-[0-3].* ;;
+    *) set -- "$place"/lib/python3*/*-packages/notebook-[0-6].* ;;
+  esac
+  [ -e "$1" ] && too_old=" (its own is too old: ${1##*/})"
+}
+
+# register_kernels: the image's environments that have a kernel, as kernels of this seat's, whichever Jupyter runs.
+register_kernels() {
+  IFS=$newline
+  set -f
+  for folder in ${SEMINAR_ENVIRONMENTS-} $environments; do
+    unset IFS
+    set +f
+    for environment in "$folder"/*; do
+      name=${environment##*/}
+      set -- "$environment"/lib/python3*/site-packages/ipykernel/kernelapp.py
+      case $name in *[!A-Za-z0-9._-]*) continue ;; esac # what Jupyter takes as a name
+      if [ ! -x "$environment/bin/python" ] || [ ! -e "$1" ]; then continue; fi
+      spec=$HOME/.local/share/jupyter/kernels/$name/kernel.json
+      told="{\"argv\": [\"$environment/bin/python\", \"-m\", \"ipykernel_launcher\", \"-f\", \"{connection_file}\"],
+  \"display_name\": \"Python ($name)\", \"language\": \"python\"}"
+      slurp "$spec"
+      [ "$content" = "$told" ] || put "$spec" "$told"
+    done
+  done
+  unset IFS
+  set +f
+}
+
 # find_jupyter: the first candidate that has the interface; sets jupyter. What was installed whole has a mark.
 find_jupyter() {
   IFS=$newline
   set -f # the names are taken as they stand
   for jupyter in ${SEMINAR_JUPYTER-} $candidates "$own/jupyter/bin/jupyter" ''; do
+    unset IFS
+    set +f
     case $jupyter in
       "$own"/*) [ -e "$own/jupyter/whole" ] || continue ;;
       '') jupyter=$(command -v jupyter) ;;
     esac
-    [ -n "$jupyter" ] && [ -x "$jupyter-$interface" ] && break
-    jupyter=
+    [ -n "$jupyter" ] && [ -x "$jupyter-$interface" ] && ! is_old "$jupyter" && return
   done
-  unset IFS
-  set +f
-  [ -n "$jupyter" ]
+  return 1
 }
 
 # find_python: the first that is new enough and can make a virtual environment; sets python.
@@ -80,7 +117,7 @@ find_python() {
 # install_jupyter: a pinned one in an environment of the seat's own, on the image's Python, whose packages stay in
 # sight: its torch is there in the default kernel. Sets jupyter.
 install_jupyter() {
-  find_python || fail "no jupyter with '$interface' was found on the machine, nor a Python 3.10 that could install one; install python3-venv there"
+  find_python || fail "no jupyter with '$interface' was found on the machine$too_old, nor a Python 3.10 that could install one; install python3-venv there"
   log=$own/install.log
   rm -rf "$own/jupyter"
   ask requirements
@@ -90,7 +127,7 @@ install_jupyter() {
     ! theirs=$("$python" -c 'import site; print("\n".join(site.getsitepackages()))' 2>>"$log") ||
     ! ours=$("$own/jupyter/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2>>"$log"); then
     rm -rf "$own/jupyter"
-    fail "the machine has no jupyter with '$interface' and none could be installed: it needs the Internet and 1 GiB of disk" "$log"
+    fail "the machine has no jupyter with '$interface'$too_old and none could be installed: it needs the Internet and 1 GiB of disk" "$log"
   fi
   put "$ours/image.pth" "$theirs"
   put "$own/jupyter/whole" "$python"
@@ -205,6 +242,7 @@ main() {
   await_boot
   lay_materials
   find_jupyter || install_jupyter
+  register_kernels
   settings_now
   cd "$HOME/$workdir" 2>/dev/null || fail "the working directory $workdir can't be made; something else has that name, or the disk is full"
   anew=no

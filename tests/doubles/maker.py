@@ -1,4 +1,4 @@
-"""Runs the program in this process and makes in moto whatever it registers."""
+"""Runs the program in this process and makes in a stand-in of a cloud whatever it registers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stacks.credentials import new_key
 from stacks.ends import as_utc
 from tests.doubles.account import Account
 from tests.doubles.moto_aws import Moto
-from tests.doubles.protocol import with_name
+from tests.doubles.protocol import Cloud, with_name
 from tests.program import Exported, Refusal, bare, credentials, run
 
 ENDS = datetime.now(timezone.utc).replace(second=0, microsecond=0) + timedelta(days=2)
@@ -25,21 +25,22 @@ SETTINGS = {
 
 
 class Maker(mocks.Mocks):
-    """Makes in moto whatever the program registers."""
+    """Makes in a cloud whatever the program registers of it; its types begin with `prefix`."""
 
-    def __init__(self, account: Account) -> None:
-        self.moto = Moto(account.endpoint)
+    def __init__(self, cloud: Cloud, prefix: str) -> None:
+        self._cloud = cloud
+        self._prefix = prefix
 
     def call(self, args: mocks.MockCallArgs) -> Any:
         try:
-            return self.moto.invoke(args.token, bare(args.args))
+            return self._cloud.invoke(args.token, bare(args.args))
         except LookupError as error:
             raise Refusal(str(error)) from error
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         given = {key: value for key, value in bare(args.inputs).items() if key != "__provider"}
-        if args.typ.startswith("aws:"):
-            return self.moto.create(args.typ, with_name(self.moto, args.typ, f"::{args.name}", given, {}))
+        if args.typ.startswith(self._prefix):
+            return self._cloud.create(args.typ, with_name(self._cloud, args.typ, f"::{args.name}", given, {}))
         if args.typ.endswith("OrganiserKey"):
             private_key, public_key = new_key("seminar-organiser")
             return "organiser", {"private_key": private_key, "public_key": public_key}
@@ -47,4 +48,8 @@ class Maker(mocks.Mocks):
 
 
 def make(account: Account, **more: str) -> Exported:
-    return run(Maker(account), {**SETTINGS, **{key.replace("_", "-"): value for key, value in more.items()}})
+    """A seminar on AWS."""
+    return run(
+        Maker(Moto(account.endpoint), "aws:"),
+        {**SETTINGS, **{key.replace("_", "-"): value for key, value in more.items()}},
+    )

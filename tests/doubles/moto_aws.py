@@ -15,10 +15,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.doubles.protocol import Properties, serve
+from tests.doubles.protocol import NO_CAPACITY, Properties, serve
 
 ENDPOINT = "SEMINAR_TEST_MOTO"
-NO_CAPACITY = "SEMINAR_TEST_NO_CAPACITY"  # the participant whose machine AWS has no room for
 REGION = "eu-central-1"
 
 _NAMED = {
@@ -496,4 +495,4 @@ def _tags(kind: str, given: Properties) -> list[Properties]:
 
 def main() -> None:
     """The plugin's process."""
-    serve(Moto(os.environ[ENDPOINT]))
+    serve(Moto(os.environ[ENDPOINT]), version="7.51.1")

@@ -23,6 +23,7 @@ from rehearsal.engine import plain
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Properties = dict[str, Any]
+NO_CAPACITY = "SEMINAR_TEST_NO_CAPACITY"  # the participant whose machine a cloud has no room for
 
 
 class Cloud(Protocol):
@@ -63,16 +64,17 @@ def with_name(cloud: Cloud, kind: str, urn: str, inputs: Properties, olds: Mappi
 
 
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
-    """Hands the engine's questions on to the cloud."""
+    """Hands the engine's questions on to the cloud. `version` is that of the plugin which it stands in for."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, version: str) -> None:
         self._cloud = cloud
+        self._version = version
 
     def Handshake(self, _: Any, __: Any) -> Any:
         return provider_pb2.ProviderHandshakeResponse()
 
     def GetPluginInfo(self, _: Any, __: Any) -> Any:
-        return plugin_pb2.PluginInfo(version="7.51.1")
+        return plugin_pb2.PluginInfo(version=self._version)
 
     def CheckConfig(self, request: Any, _: Any) -> Any:
         return provider_pb2.CheckResponse(inputs=request.news)
@@ -144,10 +146,10 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return empty_pb2.Empty()
 
 
-def serve(cloud: Cloud) -> None:
+def serve(cloud: Cloud, version: str) -> None:
     """Be the plugin: print the port and answer until the engine ends this process."""
     server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", -1)])
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(cloud), server)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(cloud, version), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)

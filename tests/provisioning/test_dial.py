@@ -92,9 +92,28 @@ def test_a_machine_that_speaks_http() -> None:
         assert "answers, but not as SSH ('HTTP/1.0 400 Bad Request')" in str(fault(port))
 
 
+def test_a_machine_that_speaks_no_ssh_and_stays() -> None:
+    done = threading.Event()
+
+    def mail(caller: socket.socket) -> None:
+        caller.sendall(b"220 mail\r\n")
+        done.wait(10)
+
+    with server(mail) as port:
+        assert "answers, but not as SSH ('220 mail')" in str(fault(port))
+        done.set()
+
+
+def test_a_flood_before_the_greeting() -> None:
+    with server(lambda caller: caller.sendall(bytes(100_000))) as port:
+        assert "answers, but not as SSH" in str(fault(port))
+
+
 def test_lines_before_the_greeting_are_allowed() -> None:
     def welcome(caller: socket.socket) -> None:
-        caller.sendall(b"Welcome.\r\n")
+        caller.sendall(b"Welcome.\r\nIt is SSH-")
+        time.sleep(0.2)
+        caller.sendall(b" time.\r\n")
         greet(caller)
 
     with server(welcome) as port:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,32 @@ def test_a_warning(change: dict[str, object], said: str) -> None:
     (told,) = advice(replace(SAFE, **change))  # type: ignore[arg-type]  # each key is a field of its own type
     assert told.startswith(said)
     assert told.endswith(".")
+
+
+AZURE = replace(SAFE, cloud="azure", region="westeurope")
+END = datetime(2027, 3, 5, 17, tzinfo=timezone.utc)
+
+
+def test_that_azure_stops_the_machines_on_each_day_before_the_end() -> None:
+    assert advice(AZURE, END - timedelta(hours=24)) == ()
+    (told,) = advice(AZURE, END - timedelta(hours=25))
+    assert told.startswith(
+        "seminar:ends: Azure's auto-shutdown is daily, so that every machine is also stopped at 17:00"
+    )
+    assert advice(SAFE, END - timedelta(days=9)) == ()
+    assert advice(replace(AZURE, ends=None), END)[0].startswith("seminar:ends is not set")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"machine_type": "Standard_B2s"}, "Standard_B2s is burstable"),
+        ({"spot": True}, "seminar:spot is true: Azure may stop a machine in the middle of the class, and it stays so"),
+    ],
+)
+def test_a_warning_on_azure(change: dict[str, object], said: str) -> None:
+    (told,) = advice(replace(AZURE, **change), END - timedelta(hours=1))  # type: ignore[arg-type]  # as above
+    assert told.startswith(said)
 
 
 def test_a_rehearsal_of_a_cloud_is_warned_of_none_of_it() -> None:

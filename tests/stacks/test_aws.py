@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pulumi
 import pytest
 import yaml
-from pulumi.runtime import mocks, rpc
 
 from stacks import images
 from stacks.aws import zone_of
 from stacks.outputs import HandOver
-from tests.program import HOST_KEY, Exported, Monitor, Refusal, bare, credentials, run
+from tests import recorder as recorders
+from tests.program import HOST_KEY, Exported, Monitor, Refusal, run
 
 AMI = "ami-0123456789abcdef0"
 SETTINGS = {
@@ -31,56 +30,37 @@ SETTINGS = {
 ZONES = ("eu-central-1a", "eu-central-1b", "eu-central-1c")
 
 
-class Recorder(mocks.Mocks):
-    """Answers as AWS would, and remembers what was asked and declared. `answers` replaces an answer by its token."""
+class Recorder(recorders.Recorder):
+    """Answers as AWS would. `answers` replaces an answer by its token."""
 
     def __init__(self, **answers: Any) -> None:
-        self.declared: dict[str, dict[str, Any]] = {}
-        self.secret: set[str] = set()
-        self.asked: dict[str, Any] = {}
-        self.answers = {
-            "getInstanceTypeOfferings": {"locations": [*reversed(ZONES), "eu-central-1-ham-1a"]},
-            "getInstanceType": {"defaultVcpus": 4, "supportedArchitectures": ["x86_64"]},
-            "getParameter": {"insecureValue": AMI},
-            "getAmi": {
-                "id": AMI,
-                "architecture": "x86_64",
-                "rootDeviceName": "/dev/sda1",
-                "blockDeviceMappings": [
-                    {"deviceName": "/dev/sdb", "ebs": {}},
-                    {"deviceName": "/dev/sda1", "ebs": {"volume_size": "75"}},
-                ],
-            },
-            "getServiceQuota": {"value": 64.0},
-            **answers,
-        }
+        super().__init__(
+            {
+                "getInstanceTypeOfferings": {"locations": [*reversed(ZONES), "eu-central-1-ham-1a"]},
+                "getInstanceType": {"defaultVcpus": 4, "supportedArchitectures": ["x86_64"]},
+                "getParameter": {"insecureValue": AMI},
+                "getAmi": {
+                    "id": AMI,
+                    "architecture": "x86_64",
+                    "rootDeviceName": "/dev/sda1",
+                    "blockDeviceMappings": [
+                        {"deviceName": "/dev/sdb", "ebs": {}},
+                        {"deviceName": "/dev/sda1", "ebs": {"volume_size": "75"}},
+                    ],
+                },
+                "getServiceQuota": {"value": 64.0},
+                **answers,
+            }
+        )
 
-    def call(self, args: mocks.MockCallArgs) -> Any:
-        name = args.token.rsplit(":", maxsplit=1)[-1]
-        self.asked[name] = bare(args.args)
-        answer = self.answers[name]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        if not args.custom:
-            return "", args.inputs
-        kind = args.typ.rsplit(":", maxsplit=1)[-1]
-        key = f"{kind} {args.name}"
-        assert key not in self.declared
-        given = {name: value for name, value in args.inputs.items() if name != "__provider"}
-        self.secret |= {f"{key} {name}" for name, value in given.items() if rpc.is_rpc_secret(value)}
-        self.declared[key] = {name: bare(value) for name, value in given.items()}
-        made = {
-            "OrganiserKey": {"private_key": "private key of the organiser", "public_key": "organiser's key"},
+    def made(self, kind: str, name: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        outputs = {
             "KeyPair": {"keyName": "key-1234567"},
             "Role": {"arn": "arn:aws:iam::123456789012:role/stop"},
-            "Instance": {"publicIp": f"first address of {args.name}"},
-            "Eip": {"publicIp": f"own address of {args.name}"},
-            "MachineCredentials": credentials(given),
+            "Instance": {"publicIp": f"first address of {name}"},
+            "Eip": {"publicIp": f"own address of {name}"},
         }
-        return f"id of {args.name}", made.get(kind, {})
+        return f"id of {name}", outputs.get(kind, {})
 
 
 def declare(recorder: Recorder, monitor: Monitor | None = None, **more: str) -> Exported:
@@ -231,11 +211,9 @@ WHOLE = {
 
 def of_aws(recorder: Recorder) -> dict[str, dict[str, Any]]:
     """All that is AWS', without the user data."""
-    others = ("OrganiserKey", "MachineCredentials")
     return {
         key: {name: value for name, value in given.items() if name != "userData"}
-        for key, given in recorder.declared.items()
-        if not key.startswith(others)
+        for key, given in recorder.of_cloud().items()
     }
 
 
@@ -329,21 +307,6 @@ def test_the_hand_over() -> None:
         "ssh -N -L localhost:8888:localhost:8888 -i 02.key -o ServerAliveInterval=30 "
         "'participant@own address of machines-02'"
     )
-
-
-def test_one_who_leaves_or_joins_moves_nobody(tmp_path: Path) -> None:
-    roster = tmp_path / "people.csv"
-    people = ["ada,Ada", "bose,Bose", "curie,Curie", "dirac,Dirac", "euler,Euler"]
-
-    def declared(*lines: str) -> dict[str, dict[str, Any]]:
-        roster.write_text("\n".join(("id,name", *lines)))
-        recorder = Recorder()
-        declare(recorder, participants="0", roster=str(roster))
-        return recorder.declared
-
-    everyone = declared(*people)
-    fewer = declared(people[4], people[2], people[0])
-    assert fewer == {key: given for key, given in everyone.items() if not key.endswith(("-bose", "-dirac"))}
 
 
 def test_machines_are_spread_over_the_zones_and_a_zone_less_moves_only_who_must_move() -> None:

@@ -3,107 +3,44 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from stacks import images
-from tests.conftest import NO_CLI, Project, copy_project
 from tests.doubles import protocol
 from tests.doubles.account import Account, an_account, tags
-from tests.doubles.moto_aws import ENDPOINT, NO_CAPACITY
+from tests.doubles.moto_aws import ENDPOINT
+from tests.seminar import LATER, NEEDS, STACK, TOMORROW, Seminar
 
-STACK = "class"
-TOMORROW = (datetime.now(timezone.utc) + timedelta(days=1)).strftime("%Y-%m-%d %H:%M UTC")
-LATER = (datetime.now(timezone.utc) + timedelta(days=2)).strftime("%Y-%m-%d %H:%M UTC")
-
-pytestmark = [
-    pytest.mark.skipif(shutil.which("pulumi") is None, reason=NO_CLI),
-    pytest.mark.timeout(900),
-]
+pytestmark = NEEDS
 
 
-class Seminar:
-    """A copy of the project with a stack on AWS, and the account that it is in."""
+class OnAws(Seminar):
+    """The seminar, and the account that it is in."""
 
-    def __init__(self, project: Project, account: Account) -> None:
-        self.project = project
+    def __init__(self, folder: Path, account: Account) -> None:
         self.account = account
-        self.settings: dict[str, Any] = {
-            "cloud": "aws",
-            "roster": "roster.csv",
-            "region": "eu-central-1",
-            "allowed-cidrs": ["192.88.99.0/24"],
-            "ends": TOMORROW,
-        }
-
-    def set(self, **settings: Any) -> None:
-        """Change settings; None takes one away."""
-        self.settings |= {key.replace("_", "-"): value for key, value in settings.items()}
-        kept = {key: value for key, value in self.settings.items() if value is not None}
-        path = self.project.root / f"Pulumi.{STACK}.yaml"
-        salt = (
-            [line for line in path.read_text().splitlines() if line.startswith("encryptionsalt")]
-            if path.exists()
-            else []
-        )
-        lines = [f"  seminar:{key}: {json.dumps(value)}" for key, value in kept.items()]
-        path.write_text("\n".join([*salt, "config:", *lines, ""]))
-
-    def enrol(self, *ids: str) -> None:
-        self.project.roster(*[f"{id_},Name of {id_}" for id_ in ids])
-
-    def pulumi(self, *words: str, **env: str) -> str:
-        """Run the CLI; returns what it printed, having ended well."""
-        done = self.project.run("pulumi", *words, "--non-interactive", "--stack", STACK, **env)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        return done.stdout
-
-    def up(self, *words: str, **env: str) -> None:
-        self.pulumi("up", "--yes", "--skip-preview", *words, **env)
-
-    def planned(self) -> dict[str, int]:
-        """What a preview says it would do, by operation."""
-        summary = json.loads(self.pulumi("preview", "--json"))["changeSummary"]
-        return {what: count for what, count in summary.items() if what != "same"}
+        plugins = protocol.install(folder / "bin", "aws", "tests.doubles.moto_aws", **{ENDPOINT: account.endpoint})
+        super().__init__(folder, plugins, {"cloud": "aws", "region": "eu-central-1"})
 
     def machines(self) -> dict[str, str]:
         """Participant -> the id of their machine."""
         return {tags(machine)["participant"]: machine["InstanceId"] for machine in self.account.machines()}
 
-    def hosts(self) -> dict[str, str]:
-        handover = json.loads(self.pulumi("stack", "output", "handover", "--json"))
-        return {seat["id"]: seat["host"] for seat in handover["seats"]}
-
 
 @pytest.fixture
-def seminar(tmp_path: Path) -> Iterator[Seminar]:
+def seminar(tmp_path: Path) -> Iterator[OnAws]:
     with an_account() as account:
-        plugins = protocol.install(tmp_path / "bin", "aws", "tests.doubles.moto_aws", **{ENDPOINT: account.endpoint})
-        project = Project(copy_project(tmp_path / "a seminar"), "cli")
-        project.env = {
-            "PATH": os.pathsep.join((str(plugins), os.environ["PATH"])),
-            "PULUMI_CONFIG_PASSPHRASE": "a passphrase for tests",
-            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-            "PULUMI_HOME": str(tmp_path / "pulumi-home"),
-        }
-        found = Seminar(project, account)
-        found.set()
-        found.enrol("ada", "bose")
-        found.pulumi("stack", "init")
-        yield found
+        yield OnAws(tmp_path, account)
 
 
 def everything(account: Account) -> dict[str, int]:
     return {kind: len(found) for kind, found in account.everything().items() if found}
 
 
-def test_the_life_of_a_seminar_of_fifty(seminar: Seminar) -> None:
+def test_the_life_of_a_seminar_of_fifty(seminar: OnAws) -> None:
     people = [f"p{n:02}" for n in range(1, 51)]
     seminar.enrol(*people)
     assert seminar.planned()["create"] > 150
@@ -139,7 +76,7 @@ def test_the_life_of_a_seminar_of_fifty(seminar: Seminar) -> None:
     assert everything(seminar.account) == {}
 
 
-def test_what_changes_in_place_and_what_waits_for_the_next_machine(seminar: Seminar) -> None:
+def test_what_changes_in_place_and_what_waits_for_the_next_machine(seminar: OnAws) -> None:
     seminar.up()
     before = seminar.machines()
 
@@ -175,17 +112,15 @@ def test_what_changes_in_place_and_what_waits_for_the_next_machine(seminar: Semi
     assert seminar.machines() == before
 
 
-def test_another_region_is_refused_and_moves_nobody(seminar: Seminar) -> None:
+def test_another_region_is_refused_and_moves_nobody(seminar: OnAws) -> None:
     seminar.up()
     before = seminar.machines()
     seminar.set(region="eu-west-1")
-    done = seminar.project.run("pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--stack", STACK)
-    assert done.returncode != 0
-    assert "seminar:region is eu-west-1, and this seminar's machines are in eu-central-1;" in done.stdout + done.stderr
+    assert "seminar:region is eu-west-1, and this seminar's machines are in eu-central-1;" in seminar.refused()
     assert seminar.machines() == before
 
 
-def test_machines_that_were_stopped_are_not_replaced_and_have_no_address(seminar: Seminar) -> None:
+def test_machines_that_were_stopped_are_not_replaced_and_have_no_address(seminar: OnAws) -> None:
     seminar.up()
     before = seminar.machines()
     seminar.account.client("ec2").stop_instances(InstanceIds=[before["ada"]])
@@ -199,7 +134,7 @@ def test_machines_that_were_stopped_are_not_replaced_and_have_no_address(seminar
     assert "its machine has no address: it was not made, or is stopped" in seats["ada"]["reason"]
 
 
-def test_what_was_removed_outside_is_made_anew(seminar: Seminar) -> None:
+def test_what_was_removed_outside_is_made_anew(seminar: OnAws) -> None:
     seminar.up()
     before = seminar.machines()
     seminar.account.client("ec2").terminate_instances(InstanceIds=[before["ada"]])
@@ -213,34 +148,15 @@ def test_what_was_removed_outside_is_made_anew(seminar: Seminar) -> None:
     assert after["ada"] != before["ada"]
 
 
-def test_what_is_secret_stays_so_in_the_state(seminar: Seminar) -> None:
-    seminar.up()
-    state = (seminar.project.root / f".seminar/.pulumi/stacks/seminar/{STACK}.json").read_text()
-    assert "machines-ada" in state
-    for word in ("PRIVATE KEY", "cloud-config", "argon2id"):
-        assert word not in state
-    assert "PRIVATE KEY" not in seminar.pulumi("stack", "output", "--json")
+def test_what_is_secret_stays_so_in_the_state(seminar: OnAws) -> None:
+    seminar.check_that_secrets_stay_so()
 
 
-def test_one_machine_that_aws_has_no_room_for(seminar: Seminar) -> None:
-    seminar.enrol("ada", "bose", "curie")
-    words = ("up", "--yes", "--skip-preview", "--non-interactive", "--continue-on-error", "--stack", STACK)
-    done = seminar.project.run("pulumi", *words, **{NO_CAPACITY: "bose"})
-    assert done.returncode != 0
-    told = done.stdout + done.stderr
-    assert "InsufficientInstanceCapacity" in told
-    assert "Traceback" not in told
-    assert list(seminar.machines()) == ["ada", "curie"]
-    hosts = seminar.hosts()
-    assert set(hosts) == {"ada", "bose", "curie"}  # the others are handed over all the same
-    found = json.loads(seminar.project.fab("status", "--only", "bose", "--json").stdout)["seats"]
-    assert "its machine has no address: it was not made" in found[0]["reason"]
-    before = seminar.machines()
-    seminar.up()
-    assert {**seminar.machines(), "bose": ""} == {**before, "bose": ""}
+def test_one_machine_that_aws_has_no_room_for(seminar: OnAws) -> None:
+    seminar.check_that_one_without_room_costs_nobody_else("InsufficientInstanceCapacity")
 
 
-def test_all_faults_at_once_and_nothing_made(seminar: Seminar) -> None:
+def test_all_faults_at_once_and_nothing_made(seminar: OnAws) -> None:
     seminar.set(region="eu-centrl-1", allowed_cidrs=["0.0.0.0/0"], size="huge", ends="2020-01-01 18:00")
     (seminar.project.root / "roster.csv").write_text("id,name\nada,\n")
     done = seminar.project.run("pulumi", "up", "--yes", "--non-interactive", "--stack", STACK)
@@ -256,7 +172,7 @@ def test_all_faults_at_once_and_nothing_made(seminar: Seminar) -> None:
 @pytest.mark.parametrize(
     "ends", ["2099-03-05T17:00:00Z", "2099-03-05T18:00:00+01:00", "2099-03-05 18:00 Europe/Berlin"]
 )
-def test_an_end_as_yaml_takes_it_without_quotes(seminar: Seminar, ends: str) -> None:
+def test_an_end_as_yaml_takes_it_without_quotes(seminar: OnAws, ends: str) -> None:
     path = seminar.project.root / f"Pulumi.{STACK}.yaml"
     path.write_text(path.read_text().replace(json.dumps(TOMORROW), ends))
     assert seminar.planned()["create"] > 0

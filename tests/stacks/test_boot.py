@@ -16,8 +16,7 @@ import pytest
 import yaml
 
 from rehearsal import sshd
-from stacks import access, boot
-from stacks.aws import _READ_ENDS
+from stacks import access, aws, azure, boot
 from stacks.credentials import new_key
 from stacks.ends import as_utc
 from stacks.errors import SettingsError
@@ -25,9 +24,13 @@ from stacks.values import Secret
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 LONGEST_ID = "x" * 31
+READ_ENDS = {"aws": aws._READ_ENDS, "azure": azure._READ_ENDS}
+OFF = "jupyterhub.service"
 
 
-def user_data(*, ends: datetime | None = NOW + timedelta(days=1), users: int = 1) -> str:
+def user_data(
+    *, ends: datetime | None = NOW + timedelta(days=1), users: int = 1, cloud: str = "azure", grace_minutes: int = 60
+) -> str:
     """With everything at its longest."""
     host_private_key, host_key = new_key(f"seminar-{LONGEST_ID}")
     return boot.render(
@@ -38,8 +41,10 @@ def user_data(*, ends: datetime | None = NOW + timedelta(days=1), users: int = 1
             host_private_key=Secret(host_private_key),
             ssh_ports=access.SSH_PORTS,
             ends=ends,
-            read_ends=_READ_ENDS,
+            read_ends=READ_ENDS[cloud],
             packages=("python3-venv",),
+            services_off=(OFF,),
+            grace_minutes=grace_minutes,
         )
     )
 
@@ -80,18 +85,20 @@ def validate(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
     return with_schema
 
 
-def test_cloud_init_takes_it(validate: Callable[[Path], str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("cloud", READ_ENDS)
+def test_cloud_init_takes_it(validate: Callable[[Path], str], tmp_path: Path, cloud: str) -> None:
     path = tmp_path / "user-data"
-    path.write_text(user_data())
+    path.write_text(user_data(cloud=cloud))
     assert validate(path) == ""
     path.write_text(user_data().replace("ssh_pwauth: false", "ssh_pwauth: [7]"))
     assert validate(path) != ""
 
 
 def test_it_begins_as_cloud_init_wants_and_is_half_the_limit_at_its_longest() -> None:
-    text = user_data()
-    assert text.startswith("#cloud-config\n")
-    assert len(text.encode()) < boot.MOST_BYTES / 2
+    for cloud in READ_ENDS:
+        text = user_data(cloud=cloud)
+        assert text.startswith("#cloud-config\n")
+        assert len(text.encode()) < boot.MOST_BYTES / 2
 
 
 def test_more_users_than_fit_are_refused() -> None:
@@ -103,7 +110,7 @@ def test_more_users_than_fit_are_refused() -> None:
 
 def test_the_metadata_address_is_closed_before_anyone_s_process_runs_and_on_every_boot() -> None:
     found = document()
-    assert found["bootcmd"] == [["sh", "-c", file("/etc/seminar/close-metadata")]]
+    assert found["bootcmd"][0] == ["sh", "-c", file("/etc/seminar/close-metadata")]
     unit = file("/etc/systemd/system/seminar-metadata.service").splitlines()
     assert "ExecStart=/bin/sh /etc/seminar/close-metadata" in unit
     assert next(line for line in unit if line.startswith("Before=")).split()[1] == "sysinit.target"
@@ -177,11 +184,12 @@ def test_systemd_listens_on_the_same_ports() -> None:
     assert lines == ["[Socket]", "ListenStream=", "ListenStream=22", "ListenStream=443", "BindIPv6Only=both"]
 
 
-def test_the_scripts_pass_shellcheck(tmp_path: Path) -> None:
-    scripts = {name: file(f"/etc/seminar/{name}") for name in ("watch-ends", "close-metadata")}
+@pytest.mark.parametrize("cloud", READ_ENDS)
+def test_the_scripts_pass_shellcheck(tmp_path: Path, cloud: str) -> None:
+    scripts = {name: file(f"/etc/seminar/{name}", cloud=cloud) for name in ("watch-ends", "close-metadata")}
     found = document()
     scripts |= {f"boot-{n}": words[2] for n, words in enumerate(found["bootcmd"] + found["runcmd"]) if words[0] == "sh"}
-    assert len(scripts) == 4
+    assert len(scripts) == 5
     for name, text in scripts.items():
         (tmp_path / name).write_text(text)
         shellcheck = Path(sys.prefix) / "bin" / "shellcheck"
@@ -189,7 +197,18 @@ def test_the_scripts_pass_shellcheck(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout
 
 
+def test_a_service_of_the_image_s_that_is_off_is_asked_to_go_and_its_absence_is_no_fault(tmp_path: Path) -> None:
+    (_, (_, _, script)) = document()["bootcmd"]
+    (tmp_path / "systemctl").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\nexit 1\n')
+    (tmp_path / "systemctl").chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    assert subprocess.run(("sh", "-c", script), env=env).returncode == 0
+    assert (tmp_path / "asked").read_text() == f"disable --now --no-block {OFF}\n"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the script is for the machines, which have GNU date")
+@pytest.mark.parametrize("grace", [0, 60])
+@pytest.mark.parametrize("cloud", READ_ENDS)
 @pytest.mark.parametrize(
     ("baked", "asked", "off"),  # in minutes from now
     [
@@ -204,25 +223,31 @@ def test_the_scripts_pass_shellcheck(tmp_path: Path) -> None:
     ],
 )
 def test_the_end_is_the_one_that_the_cloud_says(
-    tmp_path: Path, baked: int | None, asked: int | str | None, off: bool
+    tmp_path: Path, cloud: str, grace: int, baked: int | None, asked: int | str | None, off: bool
 ) -> None:
     """`asked` is the tag: None where the metadata address is silent, "" where there is no such tag."""
     if isinstance(asked, int):
-        asked = as_utc(NOW + timedelta(minutes=asked))
-    ends = None if baked is None else NOW + timedelta(minutes=baked)
+        asked = as_utc(NOW + timedelta(minutes=asked - grace))
+    ends = None if baked is None else NOW + timedelta(minutes=baked - grace)
     tools = tmp_path / "bin"
     tools.mkdir()
     (tools / "systemctl").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/systemctl\n')
-    code = {None: "000", "": "404"}.get(asked, "200")
+    # AWS answers with the one tag, or with 404; Azure with all in one line, in which there may be none such.
+    code = {None: "000", "": "404" if cloud == "aws" else "200"}.get(asked, "200")
+    answer = asked if cloud == "aws" else "Name:spring-01;" + (f"ends:{asked};" if asked else "") + "seminar:spring"
     (tools / "curl").write_text(
         f"#!/bin/sh\n[ {code} = 000 ] && exit 28\n"
         'while [ $# -gt 0 ]; do [ "$1" = -o ] && out=$2; shift; done\n'
-        f'[ -z "${{out-}}" ] || {{ printf %s "{asked}" >"$out"; printf %s {code}; }}\n'
+        f'[ -z "${{out-}}" ] || {{ printf %s "{answer}" >"$out"; printf %s {code}; }}\n'
     )
     for tool in tools.iterdir():
         tool.chmod(0o755)
     script = tmp_path / "watch-ends"
-    script.write_text(file("/etc/seminar/watch-ends", ends=ends).replace("/var/lib/", f"{tmp_path}/"))
+    script.write_text(
+        file("/etc/seminar/watch-ends", ends=ends, cloud=cloud, grace_minutes=grace).replace(
+            "/var/lib/", f"{tmp_path}/"
+        )
+    )
     env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
     for _ in range(2):
         done = subprocess.run(("sh", script), env=env, capture_output=True, text=True)

@@ -14,7 +14,8 @@ import yaml
 
 from stacks.errors import SettingsError
 from stacks.folders import PROJECT_ROOT
-from stacks.settings import HIGHEST_PORT, NAMESPACE, SeminarSettings
+from stacks.reading import HIGHEST_PORT
+from stacks.settings import NAMESPACE, SeminarSettings
 from stacks.values import password_fault
 
 PORTS = "a whole number from 1024 to 65535, for example 8888."
@@ -28,6 +29,7 @@ MATERIALS = "a folder, or a git URL such as https://example.org/class.git."
 SET_IT_SECRETLY = "`pulumi config set --secret seminar:password`, or `fab set-password`."
 
 ON_AWS = {"cloud": "aws", "region": "eu-central-1", "allowed-cidrs": '["198.51.100.0/24"]'}
+ON_AZURE = {"cloud": "azure", "region": "westeurope", "allowed-cidrs": '["198.51.100.0/24"]'}
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 
 
@@ -146,7 +148,7 @@ ENDS = "a date, a time and a zone, for example 2027-03-05 18:00 Europe/Berlin."
         ("machine-type", "Standard_D4s_v5", "is 'Standard_D4s_v5'", "an EC2 instance type, for example g5.xlarge."),
         ("image", "windows", "is 'windows'", "a line of Deep Learning AMIs such as oss-nvidia-driver-gpu-pytorch-"),
         ("image", "ami-123", "is 'ami-123'", "a line of Deep Learning AMIs such as oss-nvidia-driver-gpu-pytorch-"),
-        ("disk-gib", "16385", "is 16385", "a whole number from 1 to 16384, for example 100."),
+        ("disk-gib", "16385", "is 16385", "a whole number from 1 to 16384, for example 200."),
         ("ends", "2027-03-05 18:00", "is '2027-03-05 18:00', which has no time zone", ENDS),
         ("ends", "2027-03-05", "is '2027-03-05'", ENDS),
         ("ends", "tomorrow", "is 'tomorrow'", ENDS),
@@ -164,6 +166,49 @@ def test_a_bad_value_for_a_cloud_is_one_sentence(key: str, value: str, came: str
     assert f"; expected {expected}" in found[0]
     assert found[0].endswith(".")
     assert all(fault.startswith("Pulumi.spring.yaml: seminar:allowed-cidrs ") for fault in found[1:])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "parsed"),
+    [
+        ("cloud", "azure", "azure"),
+        ("region", "swedencentral", "swedencentral"),
+        ("machine-type", "Standard_NC4as_T4_v3", "Standard_NC4as_T4_v3"),
+        ("machine-type", "Standard_M416s_8_v2", "Standard_M416s_8_v2"),
+        ("machine-type", "Standard_E4-2ds_v5", "Standard_E4-2ds_v5"),
+        ("image", "ubuntu-24.04", "ubuntu-24.04"),
+        ("image", "microsoft-dsvm:ubuntu-2204:2204-gen2:25.06.18", "microsoft-dsvm:ubuntu-2204:2204-gen2:25.06.18"),
+        ("disk-gib", "4095", 4095),
+    ],
+)
+def test_a_good_value_for_azure(key: str, value: str, parsed: object) -> None:
+    assert getattr(read({**ON_AZURE, key: value}), key.replace("-", "_")) == parsed
+
+
+URN = "an image as publisher:offer:sku:version, such as microsoft-dsvm:ubuntu-2204:2204-gen2:latest, or ubuntu-24.04."
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "came", "expected"),
+    [
+        ("region", "", "is not set", "a region of Azure, for example westeurope."),
+        ("region", "eu-central-1", "is 'eu-central-1'", "a region of Azure, for example "),
+        ("region", "West Europe", "is 'West Europe'", "a region of Azure, for example westeurope."),
+        ("region", "mars", "is 'mars'", "a region of Azure, for example westeurope."),
+        ("allowed-cidrs", "", "is not set", "the networks that may reach SSH, such as "),
+        ("machine-type", "g5.xlarge", "is 'g5.xlarge'", "a size of Azure's, for example Standard_NC8as_T4_v3."),
+        ("machine-type", "D2s_v5", "is 'D2s_v5'", "a size of Azure's, for example Standard_NC8as_T4_v3."),
+        ("image", "ami-0123456789abcdef0", "is 'ami-0123456789abcdef0'", URN),
+        ("image", "ubuntu-2204", "is 'ubuntu-2204'", URN),
+        ("image", "a:b:c:newest", "is 'a:b:c:newest'", URN),
+        ("image", "a:b:c", "is 'a:b:c'", URN),
+        ("disk-gib", "4096", "is 4096", "a whole number from 1 to 4095, for example 200."),
+    ],
+)
+def test_a_bad_value_for_azure_is_one_sentence(key: str, value: str, came: str, expected: str) -> None:
+    (found,) = faults({**ON_AZURE, key: value})
+    assert found.startswith(f"Pulumi.spring.yaml: seminar:{key} {came}; expected {expected}")
+    assert found.endswith(".")
 
 
 def test_what_a_rehearsal_needs_not() -> None:

@@ -23,13 +23,15 @@ def types() -> dict[str, Any]:
 
 @pytest.mark.parametrize("size", sizes.SIZES.values(), ids=lambda size: size.name)
 def test_a_size_is_what_aws_says(size: sizes.Size, types: dict[str, Any]) -> None:
-    told = types[size.aws_type]
-    assert told["VCpuInfo"]["DefaultVCpus"] == size.vcpus
-    assert told["MemoryInfo"]["SizeInMiB"] == size.memory_gib * 1024
+    told = types[size.aws.name]
+    assert told["VCpuInfo"]["DefaultVCpus"] == size.aws.vcpus
+    assert told["MemoryInfo"]["SizeInMiB"] == size.aws.memory_gib * 1024
     assert images.ARCHITECTURE in told["ProcessorInfo"]["SupportedArchitectures"]
     gpus = told.get("GpuInfo", {}).get("Gpus", [])
-    assert [f"{gpu['Manufacturer']} {gpu['Name']}" for gpu in gpus] == ([size.gpu.split(",")[0]] if size.gpu else [])
-    assert sizes.quota(size.aws_type, spot=False) is not None
+    assert [f"{gpu['Manufacturer']} {gpu['Name']}" for gpu in gpus] == (
+        [size.aws.gpu.split(",")[0]] if size.aws.gpu else []
+    )
+    assert sizes.quota(size.aws.name, spot=False) is not None
 
 
 def test_burstable_types_are_those_of_aws(types: dict[str, Any]) -> None:
@@ -103,3 +105,23 @@ def test_an_exact_image() -> None:
     assert images.aws_image("ami-0123456789abcdef0") == images.AwsImage(
         ami="ami-0123456789abcdef0", packages=("python3-venv",)
     )
+
+
+def test_azure_s_sizes_are_none_that_slow_down_and_have_azure_s_form() -> None:
+    for size in sizes.SIZES.values():
+        assert sizes.is_azure_type(size.azure.name)
+        assert not sizes.is_burstable(size.azure.name)
+        assert (size.azure.gpu == "") == (size.aws.gpu == "")
+        assert size.azure.vcpus >= size.aws.vcpus
+        assert size.azure.memory_gib >= size.aws.memory_gib
+    assert sizes.is_burstable("Standard_B2ms")
+
+
+@pytest.mark.parametrize("name", ["", "ubuntu-24.04", "Canonical:ubuntu-24_04-lts:server:24.04.202611010"])
+def test_an_image_of_azure(name: str) -> None:
+    found = images.azure_image(name)
+    assert found is not None
+    if name:
+        assert (found.publisher, found.packages, found.services_off) == ("Canonical", ("python3-venv",), ())
+    else:
+        assert (found.publisher, found.packages, found.services_off) == ("microsoft-dsvm", (), ("jupyterhub.service",))
