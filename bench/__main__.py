@@ -9,11 +9,12 @@ import tempfile
 from pathlib import Path
 
 from bench import aws, cloud_sdks, engines, fab_list
+from bench.fleet import __main__ as fleet
 from bench.table import Row, render
 from bench.timing import Contender, interleave
-from stacks.errors import SeminarError
+from stacks.errors import RequestError, SeminarError
 
-WHAT = ("fab", "engine", "cli", "aws", "sdks")
+WHAT = ("fab", "engine", "cli", "aws", "fleet", "sdks")
 
 
 def compare(pair: tuple[Contender, Contender], rounds: int, goal: float) -> list[Row]:
@@ -32,7 +33,7 @@ def measure(what: set[str], rounds: int) -> bool:
     engines.check()
     rows: list[Row] = []
     notes: list[str] = []
-    met = True
+    met = "fleet" not in what or _fleet(rounds, notes)
     with tempfile.TemporaryDirectory(prefix="seminar-bench-") as name:
         folder = Path(name)
         if "fab" in what:
@@ -70,6 +71,14 @@ def measure(what: set[str], rounds: int) -> bool:
     for note in notes:
         print(note)
     return met and all(row.is_met for row in rows)
+
+
+def _fleet(rounds: int, notes: list[str]) -> bool:
+    try:
+        return fleet.run(rounds)
+    except RequestError as error:
+        notes.append(f"The fleet was skipped. {error}")
+        return True
 
 
 def _progress(text: str) -> None:

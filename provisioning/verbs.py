@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from provisioning import fleet, last_run, notebook, passwords, remote, report
@@ -14,9 +15,12 @@ _RUN_SECONDS = 600.0
 
 
 def _over(inventory: Inventory, task: str, title: str, work: fleet.Work) -> list[SeatResult]:
+    gc.freeze()
+    gc.disable()
     key = remote.read_key(inventory.secrets.organiser_key)
     with report.progress(title, len(inventory.seats)) as done:
         results = fleet.over(inventory.seats, key, work, connect_seconds=inventory.connect_seconds, done=done)
+    gc.freeze()
     last_run.keep(inventory.stack, task, results)
     return results
 

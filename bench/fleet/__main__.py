@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import statistics
 import subprocess
@@ -12,17 +13,20 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
 from bench.fleet import contenders as tools
 from bench.fleet.machines import Machines, words
+from provisioning.inventory import CONNECT_SECONDS
 from stacks.errors import SeminarError
+from stacks.folders import PROJECT_ROOT
 
 _COMMAND_SECONDS = 600.0
 _SAMPLE_SECONDS = 0.02
+_TICK_SECONDS = 0.1  # the computer is busy just then
 SLOW = (tools.MITOGEN, tools.ANSIBLE, tools.PYINFRA, tools.STEPS, tools.RAW_DEFAULT)
 ONCE = (tools.MITOGEN, tools.ANSIBLE)  # minutes each: timed in one round alone
 AT_200 = (tools.RAW, tools.OURS, tools.SCRIPT, tools.ASYNCSSH, tools.PYINFRA)
@@ -57,8 +61,10 @@ GOALS = (
     Goal("200 seats, against 50", (tools.OURS, 200, FIRST), (tools.OURS, 50, FIRST), 4.2),
 )
 MOST_MB_AT_200 = 100.0
+DEAD = (6, 22, 40)  # which machines of fifty drop every packet
+MOST_WITH_DEAD = 1.2
 
-Figures = dict[tuple[str, int, str], list[Run]]
+Figures = dict[tuple[str, int, str], list[Run]]  # by tool, seats and step
 
 
 def timed(command: list[str], folder: Path, *, sampled: bool) -> Run:
@@ -94,9 +100,12 @@ def _sample(pid: int, peak: list[float]) -> None:
         return
 
 
-def measure(seats: int, names: Iterable[str], rounds: int, figures: Figures) -> None:
-    """Time the tools in turn on so many machines, near and far; adds to the figures."""
-    with tempfile.TemporaryDirectory(prefix="seminar-fleet-") as name:
+def measure(seats: int, names: Iterable[str], rounds: int, figures: Figures) -> Dead | None:
+    """Time the tools in turn on so many machines, near and far; adds to the figures.
+
+    Fifty are timed with dead machines, too.
+    """
+    with tempfile.TemporaryDirectory(prefix="seminar-fleet-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)  # the machines' user looks up its keys here
         room = Machines(folder, seats)
@@ -114,9 +123,56 @@ def measure(seats: int, names: Iterable[str], rounds: int, figures: Figures) -> 
                         run = timed(commands[tool], folder, sampled=round_ == 0)
                         if round_ or step == FIRST:
                             figures[tool, seats, step if round_ else "memory"].append(run)
+            room.delayed(False)
+            return with_dead(room, commands[tools.OURS], folder, rounds) if seats == 50 else None
         finally:
             room.close()
             _say("")
+
+
+@dataclass(frozen=True)
+class Dead:
+    """When the living were done, with none dead and with three; and when the run with three had ended. Seconds."""
+
+    without: list[float]
+    living: list[float]
+    whole: list[float]
+
+    def verdicts(self) -> list[tuple[str, bool]]:
+        """A sentence for each goal, and whether it is met."""
+        ratio = statistics.median(self.living) / statistics.median(self.without)
+        whole = statistics.median(self.whole)
+        return [
+            (
+                f"3 of 50 dead: the others are done after {statistics.median(self.living):.2f} s, with none dead after "
+                f"{statistics.median(self.without):.2f}: {ratio:.2f} (goal: at most {MOST_WITH_DEAD})",
+                ratio <= MOST_WITH_DEAD,
+            ),
+            (
+                f"3 of 50 dead: the last is given up after {whole:.2f} s (goal: the deadline of {CONNECT_SECONDS:.0f})",
+                whole <= CONNECT_SECONDS + _TICK_SECONDS,
+            ),
+        ]
+
+
+def with_dead(room: Machines, command: list[str], folder: Path, rounds: int) -> Dead:
+    """Our own task on fifty machines, with none and with three dead, in turn."""
+    found = Dead([], [], [])
+    for round_ in range(rounds):
+        for dead in ((), DEAD):
+            _say(f"50 seats, round {round_ + 1} of {rounds}: {len(dead)} dead")
+            room.dead(dead)
+            room.reset()
+            done = subprocess.run([*command, "--json"], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True)
+            seats = json.loads(done.stdout)["seats"]
+            well = [seat["seconds"] for seat in seats if seat["outcome"] == "changed"]
+            if len(well) != len(seats) - len(dead):
+                raise SeminarError(f"{len(well)} of {len(seats)} seats were well, with {len(dead)} dead.")
+            (found.living if dead else found.without).append(max(well))
+            if dead:
+                found.whole.append(max(seat["seconds"] for seat in seats))
+    room.dead(())
+    return found
 
 
 def _say(text: str) -> None:
@@ -165,19 +221,38 @@ def verdicts(figures: Figures) -> list[tuple[str, bool]]:
     return told
 
 
-def inside(rounds: int, quick: bool, seats: list[int]) -> bool:
-    """Measure and print, in the namespaces. Returns whether every goal is met."""
+def inside(rounds: int, quick: bool, seats: int) -> None:
+    """Measure with so many seats, in namespaces of this process's own, and print what was found as JSON."""
     figures: Figures = defaultdict(list)
-    names = [tool for tool in tools.NAMES if not (quick and tool in SLOW)]
-    if 50 in seats:
-        measure(50, names, rounds, figures)
-    if 200 in seats:
-        measure(200, [tool for tool in names if tool in AT_200], rounds, figures)
-    print(table(figures, names))
-    told = verdicts(figures)
+    names = [tool for tool in _names(quick) if seats == 50 or tool in AT_200]
+    dead = measure(seats, names, rounds, figures)
+    found = [[*key, [asdict(each) for each in runs]] for key, runs in figures.items()]
+    json.dump({"figures": found, "dead": asdict(dead) if dead else None}, sys.stdout)
+
+
+def run(rounds: int, *, quick: bool = False, seats: Iterable[int] = (50, 200)) -> bool:
+    """Measure and print; returns whether every goal is met. Raises RequestError where there can be no machines."""
+    figures: Figures = {}
+    dead: Dead | None = None
+    for each in seats:
+        options = [f"--inside={each}", f"--rounds={rounds}", *(["--quick"] if quick else [])]
+        command = words(sys.executable, "-m", "bench.fleet", *options)
+        tools.install_peers()
+        done = subprocess.run(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            raise SeminarError(f"The fleet of {each} seats could not be measured.")
+        found = json.loads(done.stdout)
+        figures |= {(tool, of, step): [Run(**one) for one in runs] for tool, of, step, runs in found["figures"]}
+        dead = Dead(**found["dead"]) if found["dead"] else dead
+    print(table(figures, _names(quick)))
+    told = [*verdicts(figures), *(dead.verdicts() if dead else [])]
     for sentence, met in told:
         print(f"{sentence}: {'met' if met else 'NOT met'}.")
     return all(met for _, met in told)
+
+
+def _names(quick: bool) -> list[str]:
+    return [tool for tool in tools.NAMES if not (quick and tool in SLOW)]
 
 
 def main() -> int:
@@ -187,14 +262,13 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="without the slow ones: ansible, pyinfra and others")
     parser.add_argument("--seats", type=int, choices=(50, 200), action="append", help="so many alone (default: both)")
     parser.add_argument("--strict", action="store_true", help="exit with 1 where a goal is missed")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--inside", type=int, default=0, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     try:
-        if not asked.inside:
-            command = words(sys.executable, "-m", "bench.fleet", "--inside", *sys.argv[1:])
-            tools.install_peers()
-            return subprocess.run(command, check=False).returncode
-        met = inside(asked.rounds, asked.quick, asked.seats or [50, 200])
+        if asked.inside:
+            inside(asked.rounds, asked.quick, asked.inside)
+            return 0
+        met = run(asked.rounds, quick=asked.quick, seats=asked.seats or (50, 200))
     except SeminarError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
 import signal
 import socket
 import struct
@@ -122,14 +123,17 @@ def reached_at(running: Project, seat: str, *ports: int) -> Iterator[None]:
 
 
 class Proxy:
-    """A way to a port of loopback that is slow, or breaks: the first `resets` connections after `after` bytes.
+    """A way to a port of loopback that is long, slow, or breaks: the first `resets` connections after `after` bytes.
 
-    `bytes_per_second` holds for each direction of each connection, 0 for no limit. Used as a context.
+    `bytes_per_second` (0 for no limit) and `late_seconds` hold for each direction of a connection. Used as a context.
     """
 
-    def __init__(self, target: int, *, bytes_per_second: int = 0, resets: int = 0, after: int = 0) -> None:
+    def __init__(
+        self, target: int, *, bytes_per_second: int = 0, late_seconds: float = 0, resets: int = 0, after: int = 0
+    ) -> None:
         self._target = target
         self._bytes_per_second = bytes_per_second
+        self._late_seconds = late_seconds
         self._resets = resets
         self._after = after
         self.connections = 0
@@ -162,6 +166,9 @@ class Proxy:
 
     def _carry(self, one: socket.socket, other: socket.socket, limit: int | None) -> None:
         carried = 0
+        under_way: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+        sender = threading.Thread(target=self._send, args=(under_way, other), daemon=True)
+        sender.start()
         with contextlib.suppress(OSError):
             while data := one.recv(1024 if self._bytes_per_second else 65536):
                 carried += len(data)
@@ -173,8 +180,19 @@ class Proxy:
                     break
                 if self._bytes_per_second:
                     time.sleep(len(data) / self._bytes_per_second)
-                other.sendall(data)
+                under_way.put((time.monotonic() + self._late_seconds, data))
+        under_way.put((time.monotonic() + self._late_seconds, b""))
+        sender.join()
         self._over(one, other)
+
+    def _send(self, under_way: queue.SimpleQueue[tuple[float, bytes]], other: socket.socket) -> None:
+        while True:
+            due, data = under_way.get()
+            time.sleep(max(due - time.monotonic(), 0))
+            if not data:
+                return
+            with contextlib.suppress(OSError):
+                other.sendall(data)
 
     def _over(self, one: socket.socket, other: socket.socket) -> None:
         """One direction has ended: tell the other end, and close both once that holds for both directions."""
