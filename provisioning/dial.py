@@ -22,10 +22,13 @@ from stacks.outputs import HandOverSeat
 
 # How long the first port has for itself before the next is tried beside it: a venue that blocks 22 drops in silence.
 _NEXT_PORT_SECONDS = 1.0
-_PAUSES_SECONDS = (0.5, 1.0, 2.0)  # before the next try; the last is kept
+_TRY_SECONDS = 10.0  # then a try is given up and begun anew: a machine that reboots leaves connections behind
+_PAUSES_SECONDS = (0.5, 1.0, 2.0)  # before a port is tried again; the last is kept
+_GONE_MS = 45_000  # what was sent and is not acknowledged for so long has nobody to receive it
 GREETING = "SSH-2.0-Seminar"  # ours; said at once, so that the server goes on while its own is under way
 _THEIRS = b"SSH-"
 _MOST_BEFORE_GREETING = 8192
+_MOMENT_SECONDS = 0.01
 _UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
 
 
@@ -36,19 +39,18 @@ class Line:
     seat: HandOverSeat
     port: int
     sock: socket.socket
+    greeted: float = field(default_factory=time.monotonic)  # when
 
 
 @dataclass
 class _Call:
-    """One seat that is being dialled."""
+    """One seat that is being dialled. What is kept by port is that of the port's last try."""
 
     seat: HandOverSeat
-    began: float
-    rounds: int = 0
-    due: set[int] = field(default_factory=set)  # the ports that will be tried
+    tries: dict[int, int] = field(default_factory=dict)
     open: dict[socket.socket, int] = field(default_factory=dict)  # the ports that are being tried
     said: dict[int, bytes] = field(default_factory=dict)  # what they said that was no greeting
-    faults: dict[int, str] = field(default_factory=dict)  # what each port did last
+    faults: dict[int, str] = field(default_factory=dict)
 
 
 class Dialler:
@@ -59,8 +61,8 @@ class Dialler:
         self._seconds = seconds
         self._selector = selectors.DefaultSelector()
         self._calls: dict[str, _Call] = {}
-        # When, a tie-breaker, whose, and which port to try (-1: the deadline has come).
-        self._timers: list[tuple[float, int, _Call, int]] = []
+        # When, a tie-breaker, whose, and what then: None (the deadline has come), a port to try, a try to give up.
+        self._timers: list[tuple[float, int, _Call, int | socket.socket | None]] = []
         self._count = 0
         self._ended: list[tuple[HandOverSeat, Line | SeatError]] = []
         self._ear, self._mouth = socket.socketpair()
@@ -82,11 +84,6 @@ class Dialler:
         """How many seats are being dialled."""
         return len(self._calls)
 
-    def younger_than(self, seconds: float) -> int:
-        """How many seats are being dialled for less than so many seconds."""
-        since = time.monotonic() - seconds
-        return sum(call.began > since for call in self._calls.values())
-
     def wake(self) -> None:
         """Let `step` return soon. A full pipe has woken it already, a closed one has nobody to wake."""
         with contextlib.suppress(OSError):
@@ -98,10 +95,10 @@ class Dialler:
             told = "its machine has no address: it was not made, or is stopped"
             self._ended.append((seat, SeatError(f"{told}. Run `pulumi up --refresh`, having started it")))
             return
-        now = time.monotonic()
-        call = self._calls[seat.id] = _Call(seat, now + pause)
-        self._at(now + pause + self._seconds, call, -1)
-        self._begin(call, now + pause)
+        call = self._calls[seat.id] = _Call(seat)
+        self._at(pause + self._seconds, call, None)
+        for n, port in enumerate(seat.ssh_ports):
+            self._at(pause + n * _NEXT_PORT_SECONDS, call, port)
 
     def step(self, seconds: float | None = None) -> Iterator[tuple[HandOverSeat, Line | SeatError]]:
         """Wait until something happens, or for so many seconds; yields the seats that have ended, each once."""
@@ -115,33 +112,37 @@ class Dialler:
                     while self._ear.recv(4096):
                         pass
             elif isinstance(key.fileobj, socket.socket) and key.fileobj in key.data.open:
-                self._heard(key.data, key.fileobj)
+                heard = self._listen if key.events == selectors.EVENT_READ else self._connected
+                heard(key.data, key.fileobj)
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
-            _, _, call, port = heapq.heappop(self._timers)
-            if self._calls.get(call.seat.id) is call:
-                self._expired(call) if port < 0 else self._try(call, port)
+            _, _, call, what = heapq.heappop(self._timers)
+            if self._calls.get(call.seat.id) is not call:
+                continue  # it has ended
+            if what is None:
+                self._expired(call)
+            elif isinstance(what, int):
+                self._try(call, what)
+            elif what in call.open:
+                self._failed(call, call.open[what], self._drop(call, what))
         ended, self._ended = self._ended, []
         yield from ended
 
-    def _at(self, when: float, call: _Call, port: int) -> None:
+    def _at(self, seconds: float, call: _Call, what: int | socket.socket | None) -> None:
         self._count += 1
-        heapq.heappush(self._timers, (when, self._count, call, port))
-
-    def _begin(self, call: _Call, when: float) -> None:
-        """Try every port of the seat, the next a while after the one before."""
-        for n, port in enumerate(call.seat.ssh_ports):
-            call.due.add(port)
-            self._at(when + n * _NEXT_PORT_SECONDS, call, port)
+        heapq.heappush(self._timers, (time.monotonic() + seconds, self._count, call, what))
 
     def _try(self, call: _Call, port: int) -> None:
-        call.due.discard(port)
+        call.tries[port] = call.tries.get(port, 0) + 1
         call.said.pop(port, None)
         try:
             # An address needs no look-up; a name is looked up while the others wait, which only hand-made seats have.
             ((family, kind, _, _, address), *_) = socket.getaddrinfo(call.seat.host, port, type=socket.SOCK_STREAM)
         except (socket.gaierror, UnicodeError) as error:
-            return self._end(call, SeatError(f"the name {call.seat.host} is not known ({_words(error)})"))
+            fault = f"has a name that is not known ({_words(error)})"
+            if getattr(error, "errno", 0) == socket.EAI_AGAIN:
+                return self._failed(call, port, fault)
+            return self._end(call, SeatError(f"{call.seat.host} {fault}"))
         try:
             sock = socket.socket(family, kind)
         except OSError as error:
@@ -149,24 +150,30 @@ class Dialler:
         sock.setblocking(False)
         call.open[sock] = port
         self._selector.register(sock, selectors.EVENT_WRITE, call)
+        self._at(_TRY_SECONDS, call, sock)
         code = sock.connect_ex(address)
         if code not in _UNDER_WAY:
             self._drop(call, sock)
             self._failed(call, port, f"can't be reached ({os.strerror(code)})")
         return None
 
-    def _heard(self, call: _Call, sock: socket.socket) -> None:
-        """The connection is made, or was refused, or has said something, or has ended."""
+    def _connected(self, call: _Call, sock: socket.socket) -> None:
+        """The connection is made, or can't be."""
+        if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            port = call.open[sock]
+            self._drop(call, sock)
+            return self._failed(call, port, f"can't be reached ({os.strerror(code)})")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _GONE_MS)
+        with contextlib.suppress(OSError):  # what broke is seen at once, when it is read
+            sock.send(f"{GREETING}\r\n".encode())
+        self._selector.modify(sock, selectors.EVENT_READ, call)
+        return None
+
+    def _listen(self, call: _Call, sock: socket.socket) -> None:
+        """The machine has said something, or has ended the connection."""
         port = call.open[sock]
-        if self._selector.get_key(sock).events == selectors.EVENT_WRITE:
-            if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                self._drop(call, sock)
-                return self._failed(call, port, f"can't be reached ({os.strerror(code)})")
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with contextlib.suppress(OSError):  # what broke is seen at once, when it is read
-                sock.send(f"{GREETING}\r\n".encode())
-            self._selector.modify(sock, selectors.EVENT_READ, call)
-            return None
         try:
             said = sock.recv(_MOST_BEFORE_GREETING, socket.MSG_PEEK)
             if said.startswith(_THEIRS):
@@ -174,33 +181,29 @@ class Dialler:
                 del call.open[sock]
                 sock.setblocking(True)
                 return self._end(call, Line(call.seat, port, sock))
-            if said:  # a server may say something before; the greeting begins a line
-                sock.recv(said.find(b"\n" + _THEIRS) + 1 or len(said))
+            if no_greeting := _before_greeting(said):
+                sock.recv(len(no_greeting))
+            elif said:  # the beginning of a greeting, and the rest is under way
+                time.sleep(_MOMENT_SECONDS)
+                return None
         except OSError as error:
             self._drop(call, sock)
             return self._failed(call, port, f"broke the connection off ({_words(error)})")
-        before = call.said[port] = (call.said.get(port, b"") + said)[: _MOST_BEFORE_GREETING + 1]
+        before = call.said[port] = (call.said.get(port, b"") + no_greeting)[: _MOST_BEFORE_GREETING + 1]
         if said and len(before) <= _MOST_BEFORE_GREETING:
             return None
         self._drop(call, sock)
         return self._failed(call, port, _no_ssh(before) if before else "accepts the connection and ends it at once")
 
     def _failed(self, call: _Call, port: int, fault: str) -> None:
-        """One port failed; when none is left to hope for, try all again after a pause."""
+        """One try of a port failed: try it again after a pause."""
         call.faults[port] = fault
-        if call.open or call.due:
-            return
-        pause = _PAUSES_SECONDS[min(call.rounds, len(_PAUSES_SECONDS) - 1)]
-        call.rounds += 1
-        self._begin(call, time.monotonic() + pause)
+        self._at(_PAUSES_SECONDS[min(call.tries[port], len(_PAUSES_SECONDS)) - 1], call, port)
 
     def _expired(self, call: _Call) -> None:
         """The deadline has come: say what each port did."""
-        for sock, port in call.open.items():
-            if call.said.get(port):
-                call.faults[port] = _no_ssh(call.said[port])
-            else:
-                call.faults[port] = "accepts the connection and says nothing" if _is_made(sock) else "does not answer"
+        for sock, port in list(call.open.items()):
+            call.faults[port] = self._drop(call, sock)
         told = ", ".join(f"port {port} {call.faults.get(port, 'was not tried')}" for port in call.seat.ssh_ports)
         self._end(call, SeatError(f"{call.seat.host} {told}; tried for {self._seconds:.0f} seconds", passing=True))
 
@@ -213,10 +216,25 @@ class Dialler:
         for sock in list(call.open):
             self._drop(call, sock)
 
-    def _drop(self, call: _Call, sock: socket.socket) -> None:
+    def _drop(self, call: _Call, sock: socket.socket) -> str:
+        """Close the connection; returns what it did until now."""
+        port = call.open.pop(sock)
+        if call.said.get(port):
+            did = _no_ssh(call.said[port])
+        else:
+            did = "accepts the connection and says nothing" if _is_made(sock) else "does not answer"
         self._selector.unregister(sock)
-        del call.open[sock]
         sock.close()
+        return did
+
+
+def _before_greeting(said: bytes) -> bytes:
+    """The part of it that is surely no greeting: a server may say lines before, and the greeting begins a line."""
+    found = said.find(b"\n" + _THEIRS)
+    if found >= 0:
+        return said[: found + 1]
+    lines, newline, last = said.rpartition(b"\n")
+    return lines + newline if _THEIRS.startswith(last) else said
 
 
 def _no_ssh(said: bytes) -> str:

@@ -22,10 +22,11 @@ from stacks.errors import SeatError
 from stacks.outputs import HandOverSeat
 
 MOST_AT_ONCE = 64  # workers; above that two cores only wait longer
-MOST_DIALLED = 128  # machines that have not greeted yet: a descriptor each, two while both ports are tried
-SPARE = 16  # machines dialled ahead, so that no worker waits for a round trip
-YOUNG_SECONDS = 2.0  # a machine that has not greeted by then is not counted on
 SEAT_SECONDS = 1800.0  # all patience with one seat that has greeted: a first start may install a Jupyter
+# sshd closes a connection that does not log in within 120 seconds (LoginGraceTime): one that waited for a worker for so
+# long is made anew.
+STALE_SECONDS = 60.0
+WANTED_DESCRIPTORS = 4096  # two for each seat that is dialled, one for each at work
 RETRY_SECONDS = (1.0, 2.0, 4.0)  # pauses before the work is tried again after the connection broke off
 
 Outcome = Literal["changed", "unchanged", "failed", "interrupted"]
@@ -87,7 +88,9 @@ class _Run:
         self._work = work
         self._dialler = dialler
         self._waiting = deque(seats)
+        self._most_dialled = (_descriptors() - 2 * MOST_AT_ONCE) // 2
         self._began: dict[str, float] = {}
+        self._greeted: dict[str, float] = {}  # the first time
         self._tries: dict[str, int] = {}
         self._busy = 0  # lines that were given to the workers and have not ended
         self._workers = 0
@@ -97,12 +100,12 @@ class _Run:
 
     def step(self) -> list[SeatResult]:
         """Go on until something ends or moves; returns the results that are there."""
-        for _ in range(self._room()):
+        while self._waiting and len(self._dialler) + self._busy < self._most_dialled:
             seat = self._waiting.popleft()
             self._began[seat.id] = time.monotonic()
             self._dialler.add(seat)
         results = []
-        for seat, how in self._dialler.step(YOUNG_SECONDS if self._waiting else None):
+        for seat, how in self._dialler.step():
             if isinstance(how, Line):
                 self._give(how)
             else:
@@ -114,8 +117,7 @@ class _Run:
                 return results
             self._busy -= 1
             if isinstance(ended, Line):
-                self._dialler.add(ended.seat, pause=RETRY_SECONDS[self._tries[ended.seat.id]])
-                self._tries[ended.seat.id] += 1
+                self._dialler.add(ended.seat, pause=self._pause_of(ended))
             else:
                 results.append(ended)
 
@@ -125,10 +127,9 @@ class _Run:
         for _ in range(self._workers):
             self._lines.put(None)
 
-    def _room(self) -> int:
-        """How many more to dial now: as many as the workers will soon have hands for, dead machines not counted."""
-        hands = MOST_AT_ONCE + SPARE - self._busy - self._dialler.younger_than(YOUNG_SECONDS)
-        return max(min(hands, MOST_DIALLED - len(self._dialler), len(self._waiting)), 0)
+    def _pause_of(self, line: Line) -> float:
+        tries = self._tries.get(line.seat.id, 0)
+        return RETRY_SECONDS[tries - 1] if tries else 0.0
 
     def _give(self, line: Line) -> None:
         self._lines.put(line)
@@ -145,14 +146,20 @@ class _Run:
             line.sock.close()
 
     def _one(self, line: Line) -> SeatResult | Line:
+        """Do the work over the line. Returns it, closed, where that is to be tried again over another."""
         seat = line.seat
-        tries = self._tries.setdefault(seat.id, 0)
+        deadline = self._greeted.setdefault(seat.id, time.monotonic()) + SEAT_SECONDS
+        if time.monotonic() > line.greeted + STALE_SECONDS:
+            line.sock.close()
+            return line
         try:
-            with connect(line, self._key, time.monotonic() + SEAT_SECONDS) as remote:
+            with connect(line, self._key, deadline) as remote:
                 outcome, details = self._work(remote)
             return SeatResult(seat, outcome, seconds=self._seconds(seat), details=details)
         except SeatError as error:
-            return line if error.passing and tries < len(RETRY_SECONDS) else self._failed(seat, error)
+            tries = self._tries[seat.id] = self._tries.get(seat.id, 0) + 1
+            again = error.passing and tries <= len(RETRY_SECONDS) and time.monotonic() < deadline
+            return line if again else self._failed(seat, error)
         except Exception as error:  # a fault of ours: named with its seat, and the other seats go on
             return self._failed(seat, SeatError(f"unexpected {type(error).__name__}: {error}"))
 
@@ -161,3 +168,16 @@ class _Run:
 
     def _seconds(self, seat: HandOverSeat) -> float:
         return time.monotonic() - self._began[seat.id]
+
+
+def _descriptors() -> int:
+    """How many descriptors this process may have open, having asked for enough. Windows knows no such limit."""
+    try:
+        import resource
+    except ImportError:
+        return WANTED_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < WANTED_DESCRIPTORS:
+        soft = WANTED_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(WANTED_DESCRIPTORS, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft

@@ -37,6 +37,8 @@ def _file(stack: str) -> Path:
 
 def _read(stack: str) -> dict[str, list[str]]:
     try:
-        return dict(json.loads(_file(stack).read_text(encoding="utf-8")))
+        read = json.loads(_file(stack).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    lists = read.items() if isinstance(read, dict) else ()
+    return {task: [seat for seat in seats if isinstance(seat, str)] for task, seats in lists if isinstance(seats, list)}

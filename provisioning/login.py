@@ -5,17 +5,18 @@ Two requests go out together and a third follows: over a long way each costs a r
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from http.cookies import Morsel, SimpleCookie
+from http.cookies import CookieError, Morsel, SimpleCookie
 from urllib.parse import urlencode
 
 import paramiko
 
-from provisioning.remote import Remote, words
+from provisioning.remote import NotServedError, Remote, words
 from stacks.errors import SeatError
 from stacks.outputs import SeatSecrets
 
@@ -23,21 +24,21 @@ ANSWER_SECONDS = 60.0
 
 # Tornado wants a cookie and a field of the same value, whoever made it (tornado.web, check_xsrf_cookie).
 _XSRF = "proof"
-_LONGEST_LINE = 65536
+_MOST_BYTES = 1_000_000  # of all answers; a login page has some 10,000
 
 
 def prove(remote: Remote, secrets: SeatSecrets, *, token: str = "") -> datetime | None:
     """Prove that strangers are refused and that the seat's password (or token) is let in. Raises SeatError.
 
-    Returns what the machine's clock says, where Jupyter told it.
+    Returns what the machine's clock says, where Jupyter told it. What restarting Jupyter may heal is a NotServedError.
     """
     with remote.forward(seconds=ANSWER_SECONDS) as channel:
         try:
-            return _prove(_Exchange(channel), secrets, token)
+            return _prove(_Exchange(channel, remote.until(ANSWER_SECONDS)), secrets, token)
         except TimeoutError:
-            raise SeatError(f"Jupyter did not answer within {ANSWER_SECONDS:.0f} seconds") from None
-        except (ValueError, paramiko.SSHException, OSError, EOFError) as error:
-            raise SeatError(f"Jupyter's answer broke off, or is none of Jupyter's ({words(error)})") from error
+            raise NotServedError(f"Jupyter did not answer within {ANSWER_SECONDS:.0f} seconds") from None
+        except (ValueError, TypeError, CookieError, paramiko.SSHException, OSError, EOFError) as error:
+            raise NotServedError(f"Jupyter's answer broke off, or is none of Jupyter's ({words(error)})") from error
 
 
 def _prove(exchange: _Exchange, secrets: SeatSecrets, token: str) -> datetime | None:
@@ -50,13 +51,13 @@ def _prove(exchange: _Exchange, secrets: SeatSecrets, token: str) -> datetime | 
         exchange.ask("POST", "/login?next=/api", headers, form)
     stranger, login = exchange.answer(), exchange.answer()
     if stranger.status != HTTPStatus.FORBIDDEN:
-        raise SeatError("Jupyter lets in anyone without a password; its own settings may say so (see ~/.jupyter)")
+        raise NotServedError("Jupyter lets in anyone without a password; its own settings may say so (see ~/.jupyter)")
     if token:
         if login.status != HTTPStatus.OK:
-            raise SeatError("Jupyter refuses its token; run `fab stop-notebook`, then this again")
+            raise NotServedError("Jupyter refuses its token; run `fab stop-notebook`, then this again")
         return login.date
     if login.status != HTTPStatus.FOUND:
-        raise SeatError("Jupyter refuses the seat's password; another program may hold its port")
+        raise NotServedError("Jupyter refuses the seat's password; another program may hold its port")
     session = login.cookies
     if session and all(_is_over(cookie) for cookie in session):
         raise SeatError(
@@ -65,7 +66,7 @@ def _prove(exchange: _Exchange, secrets: SeatSecrets, token: str) -> datetime | 
         )
     exchange.ask("GET", "/api/status", {"Cookie": "; ".join(f"{each.key}={each.value}" for each in session)})
     if exchange.answer().status != HTTPStatus.OK:
-        raise SeatError("Jupyter took the seat's password and then forgot it")
+        raise NotServedError("Jupyter took the seat's password and then forgot it")
     return login.date
 
 
@@ -93,9 +94,12 @@ class _Exchange:
     http.client would have each wait for the last. Only as much of HTTP/1.1 as Jupyter's short answers need.
     """
 
-    def __init__(self, channel: paramiko.Channel) -> None:
+    def __init__(self, channel: paramiko.Channel, deadline: float) -> None:
+        """`deadline` on the monotonic clock: for all of it together."""
         self._channel = channel
-        self._reader = channel.makefile("rb")
+        self._deadline = deadline
+        self._unread = b""
+        self._received = 0
 
     def ask(self, method: str, path: str, headers: Mapping[str, str] | None = None, body: str = "") -> None:
         # Its Host is what the participant's browser sends, too.
@@ -113,15 +117,29 @@ class _Exchange:
             name, _, value = line.partition(":")
             headers.append((name.lower(), value.strip()))
         length = int(next((value for name, value in headers if name == "content-length"), "0"))
-        if len(self._reader.read(length)) < length:
-            raise EOFError("it ended too soon")
+        while len(self._unread) < length:
+            self._receive()
+        self._unread = self._unread[length:]
         return _Answer(int(rest[:3]), tuple(headers))
 
     def _line(self) -> str:
-        line = self._reader.readline(_LONGEST_LINE)
-        if not line.endswith(b"\n"):
+        while b"\n" not in self._unread:
+            self._receive()
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line.decode("latin-1").rstrip("\r")
+
+    def _receive(self) -> None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._channel.settimeout(left)
+        data = self._channel.recv(65536)
+        if not data:
             raise EOFError("it ended too soon")
-        return str(line.decode("latin-1").rstrip("\r\n"))
+        self._received += len(data)
+        if self._received > _MOST_BYTES:
+            raise ValueError("it has no end")
+        self._unread += data
 
 
 def _is_over(cookie: Morsel[str]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from provisioning.login import prove
 from provisioning.materials import Materials
-from provisioning.remote import Remote
+from provisioning.remote import NotServedError, Remote
 from stacks.errors import SeatError
 from stacks.folders import PROJECT_ROOT
 from stacks.outputs import HandOver, SeatSecrets
@@ -94,7 +94,7 @@ def start(
             return Started("unchanged", running=False)
         try:
             clock = prove(remote, secrets, token=answer["token"])
-        except SeatError:
+        except NotServedError:
             if answer["state"] == "changed":
                 raise
             talk.say(b"anew\n")  # it runs and does not work

@@ -30,8 +30,14 @@ LISTEN_SECONDS = 5.0  # Jupyter says that it listens a moment before it does
 _PAUSE_SECONDS = 0.1
 KEEP_ALIVE_SECONDS = 15
 MOST_OUTPUT_BYTES = 1_000_000  # of a command's output the last million bytes are kept
+_PIECE_BYTES = 262_144
+_PROHIBITED = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, RFC 4254, 5.1
 _EVIDENCE_LINES = 8
 _EVIDENCE_BYTES = 2000
+
+
+class NotServedError(SeatError):
+    """Jupyter runs, or should, and does not serve its participant: starting it anew may heal that."""
 
 
 class Remote:
@@ -69,11 +75,15 @@ class Remote:
 
         Raises SeatError when it takes longer than the seconds, or the connection breaks.
         """
+        # Not tried again when the connection breaks off: the command may have begun, and once is what was asked for.
         text = f'command={shlex.quote(command)}\nmain() {{ eval "$command"; }}\nmain </dev/null\n'
         with self._shell(seconds) as channel:
             talk = Talk("the command", channel, self.until(seconds), seconds)
-            talk.say(text.encode())
-            return talk.end()
+            try:
+                talk.say(text.encode())
+                return talk.end()
+            except SeatError as error:
+                raise SeatError(f"{error}; the command may have begun", evidence=error.evidence) from error
 
     @contextmanager
     def forward(self, *, seconds: float) -> Iterator[paramiko.Channel]:
@@ -88,8 +98,10 @@ class Remote:
                 channel = self._transport.open_channel("direct-tcpip", address, ("127.0.0.1", 0), timeout=seconds)
                 break
             except paramiko.ChannelException as error:
+                if error.code == _PROHIBITED:
+                    raise SeatError("the machine's sshd lets nobody forward, so no tunnel can be") from error
                 if time.monotonic() > patience:
-                    raise SeatError(f"nothing answers on port {self.seat.notebook_port} of the machine") from error
+                    raise NotServedError(f"nothing answers on port {self.seat.notebook_port} of the machine") from error
                 time.sleep(_PAUSE_SECONDS)
             except (paramiko.SSHException, OSError, EOFError) as error:
                 raise _broken(error) from error
@@ -103,6 +115,8 @@ class Remote:
     def _shell(self, seconds: float) -> Iterator[paramiko.Channel]:
         try:
             channel = self._transport.take_shell(min(seconds, LOGIN_SECONDS))
+        except paramiko.ChannelException as error:
+            raise SeatError(f"the machine refuses a session ({words(error)})") from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise _broken(error) from error
         try:
@@ -124,9 +138,11 @@ class Talk:
 
     def say(self, data: bytes) -> None:
         """Send to its standard input. Where it has ended and takes no more, `answer` says why."""
+        view = memoryview(data)
         try:
-            self._wait_no_longer()
-            self._channel.sendall(data)
+            for start in range(0, len(view), _PIECE_BYTES):  # Paramiko copies all that is left for each packet
+                self._wait_no_longer()
+                self._channel.sendall(bytes(view[start : start + _PIECE_BYTES]))
         except TimeoutError:
             raise self._silent() from None
         except (paramiko.SSHException, OSError, EOFError):
@@ -143,7 +159,8 @@ class Talk:
                 self._keep(line + b"\n")
             elif "asks" in told:
                 data = (offers or {})[told["asks"]]()
-                self.say(b"%d\n" % len(data) + data)
+                self.say(b"%d\n" % len(data))
+                self.say(data)
             elif told["state"] == "failed":
                 raise SeatError(told["reason"], evidence=told.get("log", ""))
             else:
@@ -159,7 +176,9 @@ class Talk:
             self._keep(part)
         if not self._channel.status_event.wait(max(self._deadline - time.monotonic(), 1.0)):
             raise self._silent()
-        if self._channel.exit_status == -1:  # Paramiko's value where none came: the connection was cut
+        if self._channel.exit_status == -1:  # Paramiko's value where none came
+            if self._channel.get_transport().is_active():
+                raise SeatError(f"{self._name} was ended by a signal, or its shell refused", evidence=_tail(self._seen))
             raise SeatError("the connection broke off before the command ended", passing=True)
         return self._channel.exit_status, bytes(self._seen)
 
@@ -188,7 +207,10 @@ class Talk:
             raise _broken(error) from error
 
     def _wait_no_longer(self) -> None:
-        self._channel.settimeout(max(self._deadline - time.monotonic(), 0.01))
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._channel.settimeout(left)
 
     def _keep(self, data: bytes) -> None:
         self._seen += data
@@ -253,6 +275,8 @@ def _log_in(client: paramiko.SSHClient, line: Line, key: paramiko.PKey) -> None:
             f"{where} shows another host key than the stack made ({error.key.get_name()} {error.key.fingerprint}); "
             "nothing was sent. Someone may be in between, or the machine was made anew"
         ) from error
+    except paramiko.ssh_exception.IncompatiblePeer as error:
+        raise SeatError(f"{where} and this computer have no algorithms in common ({words(error)})") from error
     except paramiko.AuthenticationException as error:
         raise SeatError(f"{where} refuses the organiser's key for {seat.user}") from error
     except (paramiko.SSHException, OSError, EOFError) as error:

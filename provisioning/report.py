@@ -77,7 +77,7 @@ def show(
             print(f"{_coloured(result.seat.id, '33')}: {note}.")
     for result in (result for result in bad if result.reason):
         print(f"{_coloured(result.seat.id, '1')}: {result.reason}.")
-        for line in result.evidence.splitlines():
+        for line in _harmless(result.evidence).splitlines():
             print(_coloured(f"    {line}", _DIM))
     good, all_ = len(results) - len(bad), len(results)
     print(f"{good} of {all_} seat{'s' * (all_ > 1)} {'is' if good == 1 else 'are'} well.")
@@ -90,7 +90,12 @@ def show_output(results: Sequence[SeatResult]) -> None:
     for result in results:
         how = f"exit {result.details['exit']}" if "exit" in result.details else result.reason
         print(f"== {result.seat.id}: {how}")
-        print(str(result.details.get("output", result.evidence)).rstrip("\n"))
+        print(_harmless(str(result.details.get("output", result.evidence)).rstrip("\n")))
+
+
+def _harmless(text: str) -> str:
+    """What a machine printed, without what would steer the organiser's terminal: it is its participant's machine."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
 
 
 def _outcome(result: SeatResult) -> str:
@@ -101,7 +106,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], colours: Sequence
     """The rows in columns; the third column in each row's colour. Names are cut where the terminal is too narrow."""
     widths = [max(map(_width, column)) for column in zip(head, *rows, strict=True)]
     if sys.stdout.isatty():
-        over = sum(widths) + _GAP * (len(widths) - 1) + 2 - shutil.get_terminal_size().columns
+        over = sum(widths) + _GAP * (len(widths) - 1) + 3 - shutil.get_terminal_size().columns
         widths[0] = max(widths[0] - max(over, 0), min(widths[0], _LEAST_NAME))
     lines = []
     for cells, colour in zip((head, *rows), ("1", *colours), strict=True):

@@ -38,7 +38,9 @@ def _borders() -> Iterator[None]:
         raise Exit("Interrupted; running this again goes on from here.", code=1) from error
 
 
-def _load(stack: str, only: str, *, task: str = "", failed: bool = False, wait: str = "") -> Inventory:
+def _load(
+    stack: str, only: str, *, task: str = "", failed: bool = False, wait: str = "", json: bool = False
+) -> Inventory:
     """The seats that are meant; with `failed`, those that were not well when the task last ran on them."""
     from provisioning import inventory
 
@@ -48,6 +50,10 @@ def _load(stack: str, only: str, *, task: str = "", failed: bool = False, wait: 
 
         seats = last_run.failed(found.stack, task, found.seats)
         if not seats:
+            if json:
+                from provisioning import report
+
+                report.show(found.stack, [], {}, as_json=True, again="")
             raise Exit(f"Nobody failed when `fab {task}` last ran; without --failed it runs on everyone.", code=0)
         found = replace(found, seats=seats)
     return found
@@ -77,7 +83,7 @@ def start_notebook(
     with _borders():
         from provisioning import report, verbs
 
-        inventory = _load(stack, only, task="start-notebook", failed=failed, wait=wait)
+        inventory = _load(stack, only, task="start-notebook", failed=failed, wait=wait, json=json)
         results = verbs.start_notebook(inventory, token=token)
         columns = {"Notebook": lambda result: str(result.details.get("url", "")).partition("/?")[0]}
         again = f"fab start-notebook{' --token' if token else ''} --stack {inventory.stack}"
@@ -93,7 +99,7 @@ def stop_notebook(
     with _borders():
         from provisioning import report, verbs
 
-        inventory = _load(stack, only, task="stop-notebook", failed=failed, wait=wait)
+        inventory = _load(stack, only, task="stop-notebook", failed=failed, wait=wait, json=json)
         results = verbs.stop_notebook(inventory)
         again = f"fab stop-notebook --stack {inventory.stack}"
         report.show(inventory.stack, results, {}, as_json=json, again=again)
@@ -108,7 +114,7 @@ def status(
     with _borders():
         from provisioning import report, verbs
 
-        inventory = _load(stack, only, task="status", failed=failed, wait=wait)
+        inventory = _load(stack, only, task="status", failed=failed, wait=wait, json=json)
         results = verbs.status(inventory)
         columns = {
             "Since": lambda result: str(result.details.get("since", ""))[5:],  # without the year
@@ -150,7 +156,7 @@ def run(
     with _borders():
         from provisioning import report, verbs
 
-        inventory = _load(stack, only, task="run", failed=failed, wait=wait)
+        inventory = _load(stack, only, task="run", failed=failed, wait=wait, json=json)
         results = verbs.run(inventory, command)
         if not json:
             report.show_output(results)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import paramiko
@@ -28,8 +29,9 @@ from provisioning.dial import GREETING
 _KEX = ("curve25519-sha256@libssh.org", "ecdh-sha2-nistp256")
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr")
 
-# Servers that take the next request before they answered the last. Go's drops it without a word.
-_EAGER = ("SSH-2.0-OpenSSH", "SSH-2.0-dropbear")
+# Who takes the next request before the last was answered. Go's server drops it without a word; Dropbear, having refused
+# a key, breaks the connection off over it, so that the refusal may be lost.
+_EAGER = ("SSH-2.0-OpenSSH",)
 
 SHELL = "sh"
 
@@ -42,8 +44,8 @@ class QuickTransport(paramiko.Transport):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         security = self.get_security_options()
-        security.kex = [name for name in _KEX if name in security.kex] or security.kex
-        security.ciphers = [name for name in _CIPHERS if name in security.ciphers] or security.ciphers
+        security.kex = _first(_KEX, security.kex)
+        security.ciphers = _first(_CIPHERS, security.ciphers)
         self.local_version = GREETING
         setattr(self.packetizer, "write_all", self._greeted)  # noqa: B010 (mypy knows it as a method)
         self._shell: Channel | None = None
@@ -54,19 +56,23 @@ class QuickTransport(paramiko.Transport):
 
         Raises AuthenticationException for a key that was refused, SSHException where the answer did not come.
         """
-        if event is not None or not self.remote_version.startswith(_EAGER):
+        if event is not None or not self.active or not self.initial_kex_done:
             return list(super().auth_publickey(username, key, event))
-        if not self.active or not self.initial_kex_done:
-            raise paramiko.SSHException("No existing session")
         done = threading.Event()
-        handler = self.auth_handler = _AskedAtOnce(self)
-        for message in (*handler.ask(username, key, done), *self._ask_for_shell()):
-            self._send_message(message)
+        handler: _Handler
+        if self.remote_version.startswith(_EAGER):
+            asked = handler = self.auth_handler = _AskedAtOnce(self)
+            for message in (*asked.ask(username, key, done), *self._ask_for_shell()):
+                self._send_message(message)
+        else:
+            handler = self.auth_handler = _Handler(self)
+            handler.auth_publickey(username, key, done)
         try:
             return list(handler.wait_for_response(done))
-        except paramiko.AuthenticationException as error:
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            # Paramiko has one exception for a key that was refused and for a connection that ended meanwhile.
             if handler.refused:
-                raise
+                raise paramiko.AuthenticationException("the key was refused") from error
             raise paramiko.SSHException("the login was not answered") from error
 
     def take_shell(self, seconds: float) -> Channel:
@@ -78,7 +84,7 @@ class QuickTransport(paramiko.Transport):
         if channel is not None:
             if not self._shell_opened.wait(seconds):
                 raise paramiko.SSHException("Timeout opening channel.")
-            if not self.active or channel.closed:
+            if not self.active or channel.closed or self._channels.get(channel.chanid) is not channel:
                 raise self.get_exception() or paramiko.SSHException("Unable to open channel.")
         else:
             channel = self.open_session(timeout=seconds)
@@ -119,10 +125,23 @@ class QuickTransport(paramiko.Transport):
         return opening, running
 
 
-class _AskedAtOnce(AuthHandler):
-    """Sends the proof of the key behind the request for the service, and not after its acceptance."""
+def _first(quick: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+    """What is known, the quick ones first."""
+    return [*(name for name in quick if name in known), *(name for name in known if name not in quick)]
+
+
+class _Handler(AuthHandler):
+    """Remembers whether the server said no."""
 
     refused = False
+
+    def _parse_userauth_failure(self, m: Message) -> None:
+        self.refused = True
+        super()._parse_userauth_failure(m)
+
+
+class _AskedAtOnce(_Handler):
+    """Sends the proof of the key behind the request for the service, and not after its acceptance."""
 
     def ask(self, username: str, key: paramiko.PKey, done: threading.Event) -> tuple[Message, Message]:
         self.auth_event, self.auth_method, self.username, self.private_key = done, "publickey", username, key
@@ -145,7 +164,3 @@ class _AskedAtOnce(AuthHandler):
 
     def _parse_service_accept(self, m: Message) -> None:
         """The proof is under way already."""
-
-    def _parse_userauth_failure(self, m: Message) -> None:
-        self.refused = True
-        super()._parse_userauth_failure(m)

@@ -18,7 +18,7 @@ newline='
 # json_text: standard input as a JSON string, without its quotes.
 json_text() {
   LC_ALL=C tr -d '\000-\010\013-\037' | LC_ALL=C awk '
-    { gsub(/\\/, "\\\\"); gsub(/"/, "\\\""); gsub(/\t/, "\\t"); printf "%s%s", separator, $0; separator = "\\n" }'
+    { gsub(/\\/, "&&"); gsub(/"/, "\\\\&"); gsub(/\t/, "\\t"); printf "%s%s", separator, $0; separator = "\\n" }'
 }
 
 # reply STATE [MEMBER VALUE]...: an answer. Values are text.
@@ -140,15 +140,15 @@ alone() {
   make_folders "$own"
   tries=0
   refused=0
-  until take_lock; do
+  until take_lock lock; do
     slurp "$own/lock"
     holder=$content
+    tries=$((tries + 1))
     if [ -n "$holder" ] && kill -0 "$holder" 2>/dev/null; then
-      tries=$((tries + 1))
       [ "$tries" -gt 600 ] && fail "another run (process $holder) has been at work on this seat for a minute"
       sleep 0.1
     elif [ -n "$holder" ]; then
-      rm -rf "$own/lock"
+      free_lock
     else
       # Made this moment, and its owner is about to write; or it can't be made, or be written.
       refused=$((refused + 1))
@@ -160,10 +160,23 @@ alone() {
   trap 'rm -f "$own/lock"' EXIT
 }
 
-# take_lock: make the lock with this process in it; only one of several that try succeeds.
+# free_lock: remove the lock of a run that is dead; one at a time, or the second would remove the lock of the first.
+free_lock() {
+  if take_lock lock.freed; then
+    slurp "$own/lock"
+    [ "$content" = "$holder" ] && rm -f "$own/lock"
+    rm -f "$own/lock.freed"
+  else
+    slurp "$own/lock.freed"
+    sleep 0.1
+    [ -n "$content" ] && ! kill -0 "$content" 2>/dev/null && rm -f "$own/lock.freed"
+  fi
+}
+
+# take_lock FILE: make the file with this process in it; only one of several that try succeeds.
 take_lock() {
   set -C
-  if { echo $$ >"$own/lock"; } 2>/dev/null; then taken=0; else taken=1; fi
+  if { echo $$ >"$own/$1"; } 2>/dev/null; then taken=0; else taken=1; fi
   set +C
   return $taken
 }

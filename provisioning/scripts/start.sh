@@ -25,7 +25,7 @@ lay_materials() {
   rm -rf "$own/materials"
   if [ -n "$git_url" ]; then
     command -v git >/dev/null || fail "the materials are a git URL and the machine has no git; install it, or use a folder"
-    GIT_TERMINAL_PROMPT=0 git clone --quiet --depth 1 "$git_url" "$own/materials" 2>"$own/materials.log" ||
+    GIT_TERMINAL_PROMPT=0 git -c http.lowSpeedLimit=1000 -c http.lowSpeedTime=60 clone --quiet --depth 1 "$git_url" "$own/materials" 2>"$own/materials.log" ||
       fail "git can't fetch the materials from $git_url" "$own/materials.log"
   else
     make_folders "$own/materials"
@@ -39,7 +39,8 @@ lay_materials() {
   target=$HOME/$workdir find . -type d -exec sh -c 'for d; do mkdir -p "$target/$d" || exit 1; done' sh {} + ||
     fail "the materials can't be laid into $workdir; its disk may be full"
   target=$HOME/$workdir find . ! -type d -exec sh -c '
-    for f; do [ -e "$target/$f" ] || [ -L "$target/$f" ] || mv "$f" "$target/$f" || exit 1; done' sh {} + ||
+    for f; do [ -e "$target/$f" ] || [ -L "$target/$f" ] || { mv "$f" "$target/$f.new" && mv "$target/$f.new" "$target/$f"; } ||
+      { rm -f "$target/$f.new"; exit 1; }; done' sh {} + ||
     fail "the materials can't be laid into $workdir; its disk may be full"
   cd "$HOME" || exit 1
   rm -rf "$own/materials"
@@ -168,6 +169,7 @@ as_wanted() {
 }
 
 launch() {
+  : >"$own/notebook.log"
   as_root=
   [ "${LOGNAME-}" = root ] && as_root=--allow-root
   umask 022 # the participant's files are made as everywhere

@@ -22,6 +22,14 @@ def greet(caller: socket.socket) -> None:
     caller.recv(1000)
 
 
+def boot(port: int, after_seconds: float) -> None:
+    time.sleep(after_seconds)
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        caller, _ = listener.accept()
+        with caller:
+            greet(caller)
+
+
 def dialled(*seats: HandOverSeat, seconds: float = SECONDS) -> dict[str, Line | SeatError]:
     """How each ended, by id; open lines are closed."""
     ended: dict[str, Line | SeatError] = {}
@@ -54,15 +62,7 @@ def test_refused_may_heal_and_is_tried_until_the_deadline() -> None:
 
 def test_a_machine_that_boots_meanwhile() -> None:
     port = closed_port()
-
-    def boot() -> None:
-        time.sleep(1)
-        with socket.create_server(("127.0.0.1", port)) as listener:
-            caller, _ = listener.accept()
-            with caller:
-                greet(caller)
-
-    threading.Thread(target=boot, daemon=True).start()
+    threading.Thread(target=boot, args=(port, 1.0), daemon=True).start()
     how = dialled(seat(port), seconds=10)["ada"]
     assert isinstance(how, Line)
     assert how.port == port
@@ -109,6 +109,45 @@ def test_a_flood_before_the_greeting() -> None:
         assert "answers, but not as SSH" in str(fault(port))
 
 
+def test_a_port_is_tried_again_whatever_the_other_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A venue that drops 22 and a machine that boots: its second port is refused at first."""
+    monkeypatch.setattr(dial, "_NEXT_PORT_SECONDS", 0.1)
+    port = closed_port()
+    with deaf_port() as blocked:
+        threading.Thread(target=boot, args=(port, 1.0), daemon=True).start()
+        how = dialled(seat(blocked, port), seconds=10)["ada"]
+    assert isinstance(how, Line)
+    assert how.port == port
+
+
+def test_a_connection_that_stays_silent_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that reboots leaves one behind; those that come later are greeted."""
+    monkeypatch.setattr(dial, "_TRY_SECONDS", 0.5)
+    calls: list[socket.socket] = []
+
+    def silent_at_first(caller: socket.socket) -> None:
+        calls.append(caller)
+        if len(calls) == 1:
+            time.sleep(1)
+        else:
+            greet(caller)
+
+    with server(silent_at_first) as port:
+        assert isinstance(dialled(seat(port), seconds=10)["ada"], Line)
+    assert len(calls) >= 2
+
+
+def test_a_greeting_that_comes_in_pieces() -> None:
+    def stutter(caller: socket.socket) -> None:
+        for piece in (b"Hello.\nSS", b"H", b"-2.0-OpenSSH_9.2\r\n"):
+            caller.sendall(piece)
+            time.sleep(0.1)
+        caller.recv(1000)
+
+    with server(stutter) as port:
+        assert isinstance(dialled(seat(port))["ada"], Line)
+
+
 def test_lines_before_the_greeting_are_allowed() -> None:
     def welcome(caller: socket.socket) -> None:
         caller.sendall(b"Welcome.\r\nIt is SSH-")
@@ -150,7 +189,7 @@ def test_an_unknown_name_is_not_tried_again() -> None:
     began = time.monotonic()
     how = dialled(seat(22, host="no-such-host.invalid"), seconds=30)["ada"]
     assert isinstance(how, SeatError)
-    assert str(how).startswith("the name no-such-host.invalid is not known")
+    assert str(how).startswith("no-such-host.invalid has a name that is not known")
     assert not how.passing
     assert time.monotonic() - began < 20
 

@@ -6,9 +6,13 @@ test_notebook.py.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import platform
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -210,6 +214,66 @@ def test_an_output_of_50_mb(running: Project) -> None:
     assert seat["outcome"] == "unchanged"
     assert len(seat["output"]) == 1_000_000
     assert seat["output"].endswith("xxx\nthe end\n")
+
+
+def test_a_command_that_is_cut_short_is_not_run_again(running: Project) -> None:
+    seat = running.fab_json("run", "echo once >>runs; kill -9 $$", "--only", "ada")["ada"]
+    assert seat["outcome"] == "failed"
+    assert seat.get("exit") == 137 or "was ended by a signal" in seat["reason"]
+    seat = running.fab_json("run", "echo once >>runs; kill -9 $PPID; sleep 5", "--only", "ada")["ada"]
+    assert seat["outcome"] == "failed"
+    assert seat["reason"].endswith("the command may have begun")
+    runs = running.machine("ada") / "home/runs"
+    assert runs.read_text() == "once\n" * 2
+    runs.unlink()
+
+
+def test_a_machine_that_forbids_forwarding(running: Project) -> None:
+    """No tunnel can be, and no restart heals that: the Jupyter that runs is left alone."""
+    config = running.machine("ada") / "sshd_config"
+    kept = config.read_text()
+    pid = (running.machine("ada") / "home/.local/share/seminar/notebook.pid").read_text()
+    config.write_text(kept.replace("AllowTcpForwarding local", "AllowTcpForwarding no"))
+    listener = int((running.machine("ada") / "sshd.pid").read_text())
+    os.kill(listener, signal.SIGHUP)
+    time.sleep(0.5)
+    try:
+        told = failed(running)
+    finally:
+        config.write_text(kept)
+        os.kill(listener, signal.SIGHUP)
+        time.sleep(0.5)
+    assert "ada: the machine's sshd lets nobody forward, so no tunnel can be." in told
+    assert (running.machine("ada") / "home/.local/share/seminar/notebook.pid").read_text() == pid
+
+
+def test_a_program_on_the_port_that_never_ends_its_answer(running: Project) -> None:
+    """A deadline for the whole proof, not for each byte."""
+
+    def drip(caller: socket.socket) -> None:
+        caller.sendall(b"HTTP/1.1 403 Forbidden\r\n")
+        with contextlib.suppress(OSError):
+            while True:
+                caller.sendall(b"X-More: yes\r\n")
+                time.sleep(0.2)
+
+    code = "from provisioning import login, inventory, remote, fleet\nlogin.ANSWER_SECONDS = 2.0\n"
+    code += "found = inventory.load('rehearsal', 'ada')\nkey = remote.read_key(found.secrets.organiser_key)\n"
+    code += "def work(seat): login.prove(seat, found.secrets.seats['ada']); return 'unchanged', {}\n"
+    code += (
+        "result = fleet.over(found.seats, key, work, connect_seconds=5)[0]\nprint(result.reason, result.seconds < 5)"
+    )
+    with server(drip) as port:
+        kept = running.state.read_text()
+        state = json.loads(kept)
+        for each in state["outputs"]["handover"]["seats"]:
+            each["notebook_port"] = port
+        running.state.write_text(json.dumps(state))
+        try:
+            done = running.python("-c", code)
+        finally:
+            running.state.write_text(kept)
+    assert done.stdout == "Jupyter did not answer within 2 seconds True\n", done.stderr
 
 
 def test_a_login_that_prints_50_mb_before_the_answer(running: Project) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -100,6 +101,30 @@ def test_at_most_so_many_at_once(tried: list[str], port: int, monkeypatch: pytes
     results = fleet.over(_seats(12, port), ORGANISER, work, connect_seconds=5)
     assert [result.outcome for result in results] == ["unchanged"] * 12
     assert most[0] == 5
+
+
+def test_a_line_that_waited_too_long_is_made_anew(tried: list[str], port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """sshd would have closed it; that is nobody's failure and costs none of the tries."""
+    monkeypatch.setattr(fleet, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(fleet, "STALE_SECONDS", 0.3)
+    ages: list[float] = []
+    known = getattr(fleet, "connect")  # noqa: B009 (the fixture's)
+
+    @contextmanager
+    def connect(line: Line, key: Any, deadline: float) -> Iterator[Any]:
+        ages.append(time.monotonic() - line.greeted)
+        with known(line, key, deadline) as remote:
+            yield remote
+
+    def work(_: Any) -> tuple[fleet.Outcome, dict[str, Any]]:
+        time.sleep(0.2)
+        return "unchanged", {}
+
+    monkeypatch.setattr(fleet, "connect", connect)
+    results = fleet.over(_seats(8, port), ORGANISER, work, connect_seconds=5)
+    assert [result.outcome for result in results] == ["unchanged"] * 8
+    assert len(ages) == 8
+    assert max(ages) <= 0.35
 
 
 def test_ctrl_c_names_who_was_not_finished(tried: list[str], port: int) -> None:

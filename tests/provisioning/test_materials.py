@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,18 @@ def test_a_folder(project: Project) -> None:
     gone = project.fab("start-notebook")
     assert gone.returncode == 2
     assert "The materials 'class' are no folder here" in gone.stderr
+
+
+def test_sixty_megabytes_of_data(project: Project) -> None:
+    """Sent in pieces: Paramiko alone would copy all that is left for each packet, minutes of it."""
+    source = project.root / "class"
+    source.mkdir()
+    (source / "data.bin").write_bytes(random.Random(1).randbytes(60_000_000))
+    home = _one_seat(project, "class")
+    began = time.monotonic()
+    assert _start(project) == "changed"
+    assert time.monotonic() - began < 60
+    assert (home / "data.bin").read_bytes() == (source / "data.bin").read_bytes()
 
 
 def test_a_git_url(project: Project, tmp_path: Path) -> None:
