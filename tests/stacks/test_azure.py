@@ -159,7 +159,10 @@ def machine(id_: str) -> dict[str, dict[str, Any]]:
 
 
 WHOLE = {
-    "ResourceGroup machines-group": {**HERE, "tags": tags("group")},
+    "ResourceGroup machines-group": {
+        **HERE,
+        "tags": {key: tags("group")[key] for key in ("Name", "seminar", "managed-by")},
+    },
     "NetworkSecurityGroup machines-access": {
         **HERE,
         "networkSecurityGroupName": "access",
@@ -259,6 +262,18 @@ def test_nothing_that_changes_later_replaces_a_machine() -> None:
         assert each.deleteBeforeReplace, key
         assert not each.aliases, key  # the SDK would name fifty, which cost more than all the rest
         assert each.parent.endswith("::machines"), key
+
+
+@pytest.mark.parametrize(
+    "change", [{"ends": "2099-04-01 12:00 Europe/Berlin"}, {"size": "cpu-small"}, {"spot": "false"}]
+)
+def test_no_setting_changes_the_group(change: dict[str, str]) -> None:
+    """Azure's plugin would look for it in the subscription that is signed in, and make one where there is none."""
+    before, after = Recorder(), Recorder()
+    declare(before)
+    declare(after, None, **change)
+    key = "ResourceGroup machines-group"
+    assert before.declared[key] == after.declared[key]
 
 
 def test_the_least_that_a_seminar_can_be() -> None:
