@@ -33,7 +33,7 @@ _SKUS, _USAGES, _IMAGES, _NETWORK = "2021-07-01", "2024-07-01", "2024-11-01", "2
 
 # Quotas by the names that the usages bear; a family's stands at each size. Spot machines of all families have one.
 _ALL_VCPUS, _SPOT_VCPUS = "cores", "lowPriorityCores"
-_ADDRESSES = "IPv4StandardSkuPublicIpAddresses"
+_ADDRESSES = ("IPv4StandardSkuPublicIpAddresses", "PublicIPAddresses")  # the second counts those of every kind
 
 
 # What a request or an answer that is not as it should be raises: each is told, and stops nobody.
@@ -246,7 +246,7 @@ def _faults_of_quota(
 ) -> list[str]:
     """Whether the subscription may have so many of a size. What else runs in it is not counted."""
     limits = subscription.limits("Microsoft.Network", _NETWORK, settings.region)
-    needs = [(_ADDRESSES, machines, "public addresses")]
+    needs = [(name, machines, "public addresses") for name in _ADDRESSES]
     if told is not None:
         limits |= subscription.limits("Microsoft.Compute", _USAGES, settings.region)
         names = (_SPOT_VCPUS,) if settings.spot else (told.family, _ALL_VCPUS)

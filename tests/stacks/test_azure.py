@@ -434,11 +434,12 @@ def test_a_quota_that_is_too_small(management: Management, usages: list[Any], mo
     assert said in told
 
 
-def test_too_few_public_addresses(management: Management) -> None:
-    management.answers["Microsoft.Network"] = [usage("IPv4StandardSkuPublicIpAddresses", 2)]
+@pytest.mark.parametrize("quota", ["IPv4StandardSkuPublicIpAddresses", "PublicIPAddresses"])
+def test_too_few_public_addresses(management: Management, quota: str) -> None:
+    management.answers["Microsoft.Network"] = [usage("VirtualNetworks", 1), usage(quota, 2)]
     assert refused(Recorder(), participants="3") == (
         "3 machines of size Standard_NC4as_T4_v3 need 3 public addresses, and this subscription's quota in westeurope "
-        "is 2: ask for more of IPv4StandardSkuPublicIpAddresses; docs/azure.md says how."
+        f"is 2: ask for more of {quota}; docs/azure.md says how."
     )
     declare(Recorder(), participants="2")
 
