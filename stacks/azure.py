@@ -105,6 +105,7 @@ class AzureMachines(Machines):
                 services_off=survey.image.services_off,
                 grace_minutes=_GRACE_MINUTES,
             )
+            # No security profile: with Secure Boot, the Data Science VM's driver for the GPU may not load.
             virtual_machine = compute.VirtualMachine(
                 f"{name}-{machine}",
                 vm_name=called,
