@@ -164,8 +164,8 @@ class _Subscription:
         def read(found: list[Any]) -> list[str]:
             return sorted((each["name"] for each in found), key=_order)
 
-        # Azure's answer for a publisher, offer or sku that is not there is 404, "Artifact: VMImage was not found."
-        return self._ask("which versions the image has", path, read, {"api-version": _IMAGES}, none_is_404=True)
+        # What Azure answers for a publisher, offer or sku that is not there: "Artifact: VMImage was not found."
+        return self._ask("which versions the image has", path, read, {"api-version": _IMAGES}, none_is="NotFound")
 
     def _ask(
         self,
@@ -174,15 +174,16 @@ class _Subscription:
         read: Callable[[list[Any]], Answer],
         query: dict[str, str],
         *,
-        none_is_404: bool = False,
+        none_is: str = "",
     ) -> Answer | None:
         try:
-            return read(self._list(path, query, none_is_404))
+            return read(self._list(path, query, none_is))
         except _UNANSWERED as error:
             pulumi.log.warn(_unasked(what, error))
             return None
 
-    def _list(self, path: str, query: dict[str, str], none_is_404: bool) -> list[Any]:
+    def _list(self, path: str, query: dict[str, str], none_is: str) -> list[Any]:
+        """Every page of an answer; none where Azure refuses with the code `none_is`."""
         found: list[Any] = []
         url: str | None = f"{MANAGEMENT}/subscriptions/{self.id}/providers/{path}?{urlencode(query)}"
         while url:
@@ -193,9 +194,10 @@ class _Subscription:
                 with _OPENER.open(request, timeout=_SECONDS) as response:
                     page = json.load(response)
             except HTTPError as error:
-                if error.code == 404 and none_is_404:
+                code, message = _refusal(error)
+                if code and code == none_is:
                     return []
-                raise
+                raise OSError(message) from error
             found += page if isinstance(page, list) else page["value"]
             url = None if isinstance(page, list) else page.get("nextLink")
         return found
@@ -210,13 +212,16 @@ def _unasked(what: str, error: Exception) -> str:
     return f"Azure did not say {what}, so this is not checked before anything is made: {_reason(error)}"
 
 
+def _refusal(error: HTTPError) -> tuple[str, str]:
+    """The code of a refusal, and Azure's sentence, which names the right that is missing; else Python's."""
+    try:
+        told = json.load(error)["error"]
+        return str(told["code"]), str(told["message"])
+    except _UNANSWERED:
+        return "", str(error)
+
+
 def _reason(error: Exception) -> str:
-    """What Azure says in the body of a refusal, which names the right that is missing; else what Python says."""
-    if isinstance(error, HTTPError):
-        try:
-            return sentence(Exception(json.load(error)["error"]["message"]))
-        except _UNANSWERED:
-            return sentence(error)
     if isinstance(error, (json.JSONDecodeError, LookupError, TypeError, AttributeError)):
         return f"the answer is not as documented ({type(error).__name__}: {error})."
     return sentence(error)

@@ -452,6 +452,7 @@ def test_the_version_of_the_image(management: Management) -> None:
         "Pulumi.spring.yaml: seminar:image microsoft-dsvm:ubuntu-2204:2204-gen2:24.01.01 was not found in westeurope; "
         "it has 9.12.1, 25.01.30, 25.06.18."
     )
+    management.refusal = {"error": {"code": "NotFound", "message": "Artifact: VMImage was not found."}}
     nothing: list[Any] = [[], 404]  # the second is Azure's own
     for management.answers["versions"] in nothing:
         told = refused(Recorder())
@@ -507,6 +508,16 @@ def test_an_answer_of_another_shape_stops_nobody_and_is_told(
     declare(recorder)
     assert "VirtualMachine machines-02" in recorder.declared
     assert caplog.text.count("so this is not checked before anything is made: the answer is not as documented") == 1
+
+
+def test_a_subscription_that_is_not_there_is_no_missing_image(
+    management: Management, caplog: pytest.LogCaptureFixture
+) -> None:
+    management.answers["versions"] = 404
+    management.refusal = {"error": {"code": "SubscriptionNotFound", "message": "The subscription could not be found."}}
+    declare(Recorder())
+    assert "Azure did not say which versions the image has" in caplog.text
+    assert "made: The subscription could not be found." in caplog.text
 
 
 @pytest.mark.parametrize("body", ["", "<html>", '{"value": [', "CUT"])
