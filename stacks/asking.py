@@ -6,17 +6,16 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from stacks.errors import SettingsError
-from stacks.settings import SeminarSettings
 
 Answer = TypeVar("Answer")
 
 
-def ask(cloud: str, what: str, settings: SeminarSettings, question: Callable[[], Answer]) -> Answer:
+def ask(cloud: str, what: str, question: Callable[[], Answer]) -> Answer:
     """One question to a cloud. Raises SettingsError in place of the SDK's bare Exception."""
     try:
         return question()
     except Exception as error:  # the SDKs raise no other kind
-        raise SettingsError(f"{cloud} did not say {what} in {settings.region}: {sentence(error)}") from error
+        raise SettingsError(f"{cloud} did not say {what}: {sentence(error)}") from error
 
 
 def sentence(error: Exception) -> str:

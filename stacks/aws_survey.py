@@ -75,7 +75,7 @@ def _zones(settings: SeminarSettings, instance_type: str, opts: pulumi.InvokeOpt
     question = partial(
         aws.ec2.get_instance_type_offerings, location_type="availability-zone", filters=filters, opts=opts
     )
-    offered = ask("AWS", f"which zones offer {instance_type}", settings, question).locations
+    offered = ask("AWS", f"which zones offer {instance_type} in {settings.region}", question).locations
     elsewhere = sorted({zone[:-1] for zone in offered if zone[:-1] in AWS_REGIONS} - {settings.region})
     if elsewhere:
         raise SettingsError(
@@ -91,7 +91,7 @@ def _faults_of_type(
 ) -> list[str]:
     """Whether the images run on this type, and whether the account may have so many of it."""
     question = partial(aws.ec2.get_instance_type, instance_type=instance_type, opts=opts)
-    told = ask("AWS", f"what {instance_type} is", settings, question)
+    told = ask("AWS", f"what {instance_type} is in {settings.region}", question)
     faults = []
     if images.ARCHITECTURE not in told.supported_architectures:
         came = ", ".join(told.supported_architectures)

@@ -105,6 +105,7 @@ class AzureMachines(Machines):
                 services_off=survey.image.services_off,
                 grace_minutes=_GRACE_MINUTES,
             )
+            # No security profile: with Secure Boot, the Data Science VM's driver for the GPU may not load.
             virtual_machine = compute.VirtualMachine(
                 f"{name}-{machine}",
                 vm_name=called,
@@ -150,11 +151,14 @@ def _group(name: str, settings: SeminarSettings, survey: Survey, opts: pulumi.Re
     to be the one that is meant."""
     # A region that changed would replace everything; kept, and taken from what is there, it is found out and refused.
     kept = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["location"]))
+    # The end is left out, so that nothing of the group ever changes: the plugin would change it in the subscription of
+    # whoever is signed in, where there is none and so makes one, before it is seen below that this is another one.
+    lasting = {key: value for key, value in naming.tags(settings, "group").items() if key != "ends"}
     group = resources.ResourceGroup(
         f"{name}-group",
         resource_group_name=naming.for_azure("seminar", settings.seminar),
         location=settings.region,
-        tags=naming.tags(settings, "group"),
+        tags=lasting,
         opts=kept,
     )
     known = pulumi.Output.all(group.id, group.location)

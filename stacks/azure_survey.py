@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
-from urllib.parse import urlencode
+from http.client import HTTPException
+from typing import Any, TypeVar
+from urllib.error import HTTPError
+from urllib.parse import urlencode, urlsplit
 
 import pulumi
 from pulumi_azure_native import authorization
@@ -30,7 +33,13 @@ _SKUS, _USAGES, _IMAGES, _NETWORK = "2021-07-01", "2024-07-01", "2024-11-01", "2
 
 # Quotas by the names that the usages bear; a family's stands at each size. Spot machines of all families have one.
 _ALL_VCPUS, _SPOT_VCPUS = "cores", "lowPriorityCores"
-_ADDRESSES = "IPv4StandardSkuPublicIpAddresses"
+_ADDRESSES = ("IPv4StandardSkuPublicIpAddresses", "PublicIPAddresses")  # the second counts those of every kind
+
+
+# What a request or an answer that is not as it should be raises: each is told, and stops nobody.
+_UNANSWERED = (OSError, HTTPException, ValueError, LookupError, TypeError, AttributeError)
+
+Answer = TypeVar("Answer")
 
 
 class _Unmoved(urllib.request.HTTPRedirectHandler):
@@ -41,6 +50,29 @@ class _Unmoved(urllib.request.HTTPRedirectHandler):
 
 
 _OPENER = urllib.request.build_opener(_Unmoved)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Size:
+    """A size in a region. Where it is not offered to this subscription, `why` has Azure's codes for it, if any."""
+
+    offered: bool
+    why: tuple[str, ...] = ()
+    family: str = ""
+    vcpus: int = 0
+    processor: str = "x64"
+
+    @classmethod
+    def from_azure(cls, told: dict[str, Any]) -> _Size:
+        able = {each["name"]: str(each["value"]) for each in told["capabilities"]}
+        why = tuple(each["reasonCode"] for each in told.get("restrictions", []) if each["type"] == "Location")
+        return cls(
+            offered=not why,
+            why=why,
+            family=told["family"],
+            vcpus=int(able["vCPUs"]),
+            processor=able.get("CpuArchitectureType", "x64"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +89,13 @@ class Survey:
         size = sizes.machine_type(settings.cloud, settings.size, settings.machine_type)
         image = images.azure_image(settings.image)
         assert image is not None, "settings.py let it through"
-        who = ask("Azure", "who you are", settings, authorization.get_client_config)
+        who = ask("Azure", "who you are", authorization.get_client_config)
         subscription = _Subscription.signed_in(who.subscription_id)
         if subscription is None:
             return cls(subscription=who.subscription_id, size=size, image=image)
         told = subscription.size(size, settings.region)
         faults = _faults_of_size(settings, size, told)
-        if told and not faults:
+        if not faults:
             faults += _faults_of_quota(settings, size, told, machines, subscription)
         version, image_faults = _version(settings, image, subscription)
         if faults + image_faults:
@@ -104,78 +136,126 @@ class _Subscription:
             pulumi.log.warn(_unasked("anything", error))
             return None
 
-    def size(self, name: str, region: str) -> dict[str, Any] | None:
-        """What a size is in a region: {} where there is no such size."""
+    def size(self, name: str, region: str) -> _Size | None:
+        """What a size is in a region."""
         path, only = "Microsoft.Compute/skus", f"location eq '{region}'"
-        found = self._list("which sizes there are", path, **{"api-version": _SKUS, "$filter": only})
-        if found is None:
-            return None
-        machines = (each for each in found if each["resourceType"] == "virtualMachines")
-        return next((each for each in machines if each["name"].lower() == name.lower()), {})
+
+        def read(found: list[Any]) -> _Size:
+            machines = (each for each in found if each["resourceType"] == "virtualMachines")
+            named = (_Size.from_azure(each) for each in machines if each["name"].lower() == name.lower())
+            return next(named, _Size(offered=False))
+
+        return self._ask("which sizes there are", path, read, {"api-version": _SKUS, "$filter": only})
 
     def limits(self, provider: str, version: str, region: str) -> dict[str, int]:
         """The quotas of a region by their names in lower case; none where Azure does not tell."""
         path = f"{provider}/locations/{region}/usages"
-        found = self._list(f"the quotas of {provider}", path, **{"api-version": version})
-        return {each["name"]["value"].lower(): int(each["limit"]) for each in found or []}
+
+        def read(found: list[Any]) -> dict[str, int]:
+            return {each["name"]["value"].lower(): int(each["limit"]) for each in found}
+
+        return self._ask(f"the quotas of {provider}", path, read, {"api-version": version}) or {}
 
     def versions(self, image: images.AzureImage, region: str) -> list[str] | None:
-        """The versions of an image in a region, the newest last."""
+        """The versions of an image in a region, the newest last: none where there is no such image."""
         path = f"Microsoft.Compute/locations/{region}/publishers/{image.publisher}/artifacttypes/vmimage"
         path += f"/offers/{image.offer}/skus/{image.sku}/versions"
-        found = self._list("which versions the image has", path, **{"api-version": _IMAGES})
-        return None if found is None else sorted((each["name"] for each in found), key=_order)
 
-    def _list(self, what: str, path: str, **query: str) -> list[Any] | None:
-        found: list[Any] = []
-        url: str | None = f"{MANAGEMENT}/subscriptions/{self.id}/providers/{path}?{urlencode(query)}"
+        def read(found: list[Any]) -> list[str]:
+            return sorted((each["name"] for each in found), key=_order)
+
+        # What Azure answers for a publisher, offer or sku that is not there: "Artifact: VMImage was not found."
+        return self._ask("which versions the image has", path, read, {"api-version": _IMAGES}, none_is="NotFound")
+
+    def _ask(
+        self,
+        what: str,
+        path: str,
+        read: Callable[[list[Any]], Answer],
+        query: dict[str, str],
+        *,
+        none_is: str = "",
+    ) -> Answer | None:
         try:
-            while url and url.startswith(f"{MANAGEMENT}/"):  # the token goes nowhere else
-                request = urllib.request.Request(url, headers={"Authorization": f"Bearer {self.token!s}"})
-                with _OPENER.open(request, timeout=_SECONDS) as response:
-                    page = json.load(response)
-                found += page if isinstance(page, list) else page["value"]
-                url = None if isinstance(page, list) else page.get("nextLink")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return read(self._list(path, query, none_is))
+        except _UNANSWERED as error:
             pulumi.log.warn(_unasked(what, error))
             return None
+
+    def _list(self, path: str, query: dict[str, str], none_is: str) -> list[Any]:
+        """Every page of an answer; none where Azure refuses with the code `none_is`."""
+        found: list[Any] = []
+        url: str | None = f"{MANAGEMENT}/subscriptions/{self.id}/providers/{path}?{urlencode(query)}"
+        while url:
+            if _server(url) != _server(MANAGEMENT):  # the token goes nowhere else
+                raise ValueError(f"the answer goes on at {_server(url)[1]}, which is not asked")
+            request = urllib.request.Request(url, headers={"Authorization": f"Bearer {self.token!s}"})
+            try:
+                with _OPENER.open(request, timeout=_SECONDS) as response:
+                    page = json.load(response)
+            except HTTPError as error:
+                code, message = _refusal(error)
+                if code and code == none_is:
+                    return []
+                raise OSError(message) from error
+            found += page if isinstance(page, list) else page["value"]
+            url = None if isinstance(page, list) else page.get("nextLink")
         return found
 
 
+def _server(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or 443
+
+
 def _unasked(what: str, error: Exception) -> str:
-    return f"Azure did not say {what}, so this is not checked before anything is made: {sentence(error)}"
+    return f"Azure did not say {what}, so this is not checked before anything is made: {_reason(error)}"
 
 
-def _faults_of_size(settings: SeminarSettings, size: str, told: dict[str, Any] | None) -> list[str]:
+def _refusal(error: HTTPError) -> tuple[str, str]:
+    """The code of a refusal, and Azure's sentence, which names the right that is missing; else Python's."""
+    try:
+        told = json.load(error)["error"]
+        return str(told["code"]), str(told["message"])
+    except _UNANSWERED:
+        return "", str(error)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, (json.JSONDecodeError, LookupError, TypeError, AttributeError)):
+        return f"the answer is not as documented ({type(error).__name__}: {error})."
+    return sentence(error)
+
+
+def _faults_of_size(settings: SeminarSettings, size: str, told: _Size | None) -> list[str]:
     """Whether the region has the size for this subscription, and whether the images run on it."""
+    where = f"Pulumi.{settings.seminar}.yaml: seminar:{'machine-type' if settings.machine_type else 'size'}"
     if told is None:
         return []
-    where = f"Pulumi.{settings.seminar}.yaml: seminar:{'machine-type' if settings.machine_type else 'size'}"
-    closed = [each["reasonCode"] for each in told.get("restrictions", []) if each["type"] == "Location"]
-    if not told or closed:
-        why = f" ({', '.join(closed)})" if closed else ""
+    if not told.offered:
+        why = f" ({', '.join(told.why)})" if told.why else ""
         return [
             f"{where} means {size}, which {settings.region} does not offer to this subscription{why}; expected another "
             "size or region."
         ]
-    processor = _capability(told, "CpuArchitectureType")
-    if processor not in ("", "x64"):
+    if told.processor != "x64":
         return [
-            f"{where} means {size}, whose processor is {processor}; expected a size with x64, for which the images are "
-            "made."
+            f"{where} means {size}, whose processor is {told.processor}; expected a size with x64, for which the "
+            "images are made."
         ]
     return []
 
 
 def _faults_of_quota(
-    settings: SeminarSettings, size: str, told: dict[str, Any], machines: int, subscription: _Subscription
+    settings: SeminarSettings, size: str, told: _Size | None, machines: int, subscription: _Subscription
 ) -> list[str]:
     """Whether the subscription may have so many of a size. What else runs in it is not counted."""
-    vcpus = machines * int(_capability(told, "vCPUs") or 0)
-    limits = subscription.limits("Microsoft.Compute", _USAGES, settings.region)
-    limits |= subscription.limits("Microsoft.Network", _NETWORK, settings.region)
-    of_vcpus = (_SPOT_VCPUS,) if settings.spot else (told["family"], _ALL_VCPUS)
-    needs = [*[(name, vcpus, "vCPUs") for name in of_vcpus], (_ADDRESSES, machines, "public addresses")]
+    limits = subscription.limits("Microsoft.Network", _NETWORK, settings.region)
+    needs = [(name, machines, "public addresses") for name in _ADDRESSES]
+    if told is not None:
+        limits |= subscription.limits("Microsoft.Compute", _USAGES, settings.region)
+        names = (_SPOT_VCPUS,) if settings.spot else (told.family, _ALL_VCPUS)
+        needs = [*[(name, machines * told.vcpus, "vCPUs") for name in names], *needs]
     return [
         f"{machines} machines of size {size} need {needed} {unit}, and this subscription's quota in {settings.region} "
         f"is {limits[name.lower()]}: ask for more of {name}; docs/azure.md says how."
@@ -198,10 +278,6 @@ def _version(settings: SeminarSettings, image: images.AzureImage, subscription: 
     return image.version, [
         f"Pulumi.{settings.seminar}.yaml: seminar:image {named} was not found in {settings.region}; {there}."
     ]
-
-
-def _capability(told: dict[str, Any], name: str) -> str:
-    return next((str(each["value"]) for each in told.get("capabilities", []) if each["name"] == name), "")
 
 
 def _order(version: str) -> tuple[int, ...]:

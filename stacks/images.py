@@ -75,7 +75,7 @@ def azure_image(name: str) -> AzureImage | None:
     if not _URN.fullmatch(urn):
         return None
     publisher, offer, sku, version = urn.split(":")
-    is_dsvm = publisher == _DSVM[0] and offer.startswith(_DSVM[1])
+    is_dsvm = publisher.lower() == _DSVM[0] and offer.lower().startswith(_DSVM[1])
     return AzureImage(
         publisher=publisher,
         offer=offer,

@@ -74,9 +74,9 @@ class Seminar:
         handover = json.loads(self.pulumi("stack", "output", "handover", "--json"))
         return {seat["id"]: seat["host"] for seat in handover["seats"]}
 
-    def refused(self) -> str:
+    def refused(self, **env: str) -> str:
         """What an `up` that does not end well prints: sentences and no stack trace."""
-        done = self.project.run("pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--stack", STACK)
+        done = self.project.run("pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--stack", STACK, **env)
         told = done.stdout + done.stderr
         assert done.returncode != 0
         assert "Traceback" not in told

@@ -27,8 +27,7 @@ from tests.doubles.management import SUBSCRIPTION
 from tests.doubles.protocol import NO_CAPACITY, Properties, serve
 
 STATE = "SEMINAR_TEST_AZURE"  # the path of the file
-
-_PREFIX = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/"
+SIGNED_IN = "SEMINAR_TEST_SUBSCRIPTION"  # the subscription of whoever asks, where it is another one
 
 # Pulumi's token -> the type in ids, the models and the model of its body, the input that is its name, and what a name
 # may be (https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules).
@@ -114,6 +113,7 @@ class Arm:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._subscription = os.environ.get(SIGNED_IN, SUBSCRIPTION)
         self._lock = threading.RLock()  # the engine asks for many at once
         self.state: dict[str, Properties] = json.loads(path.read_text()) if path.exists() else {}
 
@@ -144,9 +144,9 @@ class Arm:
 
     def update(self, kind: str, id_: str, olds: Properties, news: Properties) -> Properties:
         with self._lock:
+            # As the plugin does: by the inputs and the subscription that is signed in, not by the id that was made.
             again, sent = self._request(kind, news, before=id_)
-            assert again == id_
-            self.state[id_] = sent
+            self.state[again] = sent
             self._write()
             return self._outputs(id_, news)
 
@@ -166,7 +166,7 @@ class Arm:
 
     def invoke(self, token: str, arguments: Properties) -> Properties:
         if token == "azure-native:authorization:getClientConfig":
-            return {"subscriptionId": SUBSCRIPTION, "clientId": "", "objectId": "", "tenantId": ""}
+            return {"subscriptionId": self._subscription, "clientId": "", "objectId": "", "tenantId": ""}
         raise RefusedError(f"{token} failed: no token for a stand-in")
 
     # Rules
@@ -178,9 +178,10 @@ class Arm:
         name = given.pop(key)
         if not re.fullmatch(pattern, name) or re.search("microsoft|windows", name.lower()):
             raise RefusedError(f"InvalidResourceName: {kind} can't be called {name!r}")
-        id_ = f"{_PREFIX}{name}"
+        groups_at = f"/subscriptions/{self._subscription}/resourceGroups"
+        id_ = f"{groups_at}/{name}"
         if type_:
-            group = f"{_PREFIX}{given.pop('resourceGroupName')}"
+            group = f"{groups_at}/{given.pop('resourceGroupName')}"
             if group not in self.state:
                 raise RefusedError(f"ResourceGroupNotFound: {group}")
             id_ = f"{group}/providers/{type_}/{name}"

@@ -35,7 +35,8 @@ def usage(name: str, limit: int) -> dict[str, Any]:
 class Management:
     """What is answered, and what was asked: path, query and who asked.
 
-    An answer that is a number is a refusal, or sends on to `elsewhere`.
+    An answer that is a number is a refusal, whose body is `refusal`, or sends on to `elsewhere`. `raw` replaces the
+    body of every answer; "CUT" is one that ends before its length.
     """
 
     endpoint: str
@@ -58,6 +59,8 @@ class Management:
     )
     asked: list[tuple[str, dict[str, str], str]] = field(default_factory=list)
     elsewhere: str = ""
+    refusal: Any = None
+    raw: str | None = None
 
     def answer(self, path: str, query: dict[str, str]) -> Any:
         """The body of an answer, or a number for a refusal. A list of two halves comes in two pages."""
@@ -81,9 +84,12 @@ def a_management() -> Iterator[Management]:
             query = dict(parse_qsl(parts.query))
             found.asked.append((parts.path, query, self.headers.get("Authorization", "")))
             answer = found.answer(parts.path, query)
-            body = json.dumps(answer).encode()
-            self.send_response(answer if isinstance(answer, int) else 200)
-            self.send_header("Content-Length", str(len(body)))
+            refused = isinstance(answer, int)
+            body = (
+                json.dumps(found.refusal if refused else answer).encode() if found.raw is None else found.raw.encode()
+            )
+            self.send_response(answer if refused else 200)
+            self.send_header("Content-Length", str(len(body) + (found.raw == "CUT")))
             if found.elsewhere:
                 self.send_header("Location", f"{found.elsewhere}{self.path}")
             self.end_headers()

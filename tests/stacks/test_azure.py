@@ -159,7 +159,10 @@ def machine(id_: str) -> dict[str, dict[str, Any]]:
 
 
 WHOLE = {
-    "ResourceGroup machines-group": {**HERE, "tags": tags("group")},
+    "ResourceGroup machines-group": {
+        **HERE,
+        "tags": {key: tags("group")[key] for key in ("Name", "seminar", "managed-by")},
+    },
     "NetworkSecurityGroup machines-access": {
         **HERE,
         "networkSecurityGroupName": "access",
@@ -261,6 +264,18 @@ def test_nothing_that_changes_later_replaces_a_machine() -> None:
         assert each.parent.endswith("::machines"), key
 
 
+@pytest.mark.parametrize(
+    "change", [{"ends": "2099-04-01 12:00 Europe/Berlin"}, {"size": "cpu-small"}, {"spot": "false"}]
+)
+def test_no_setting_changes_the_group(change: dict[str, str]) -> None:
+    """Azure's plugin would look for it in the subscription that is signed in, and make one where there is none."""
+    before, after = Recorder(), Recorder()
+    declare(before)
+    declare(after, None, **change)
+    key = "ResourceGroup machines-group"
+    assert before.declared[key] == after.declared[key]
+
+
 def test_the_least_that_a_seminar_can_be() -> None:
     recorder = Recorder()
     declare(recorder, disk_gib="0", ends="", spot="false")
@@ -347,8 +362,8 @@ def test_what_is_asked_of_azure(management: Management) -> None:
     here = f"{at}/Microsoft.Compute/locations/westeurope"
     assert [(path, query.get("$filter")) for path, query, _ in management.asked if "page" not in query] == [
         (f"{at}/Microsoft.Compute/skus", "location eq 'westeurope'"),
-        (f"{here}/usages", None),
         (f"{at}/Microsoft.Network/locations/westeurope/usages", None),
+        (f"{here}/usages", None),
         (f"{here}/publishers/microsoft-dsvm/artifacttypes/vmimage/offers/ubuntu-2204/skus/2204-gen2/versions", None),
     ]
     assert {who for *_, who in management.asked} == {f"Bearer {TOKEN}"}
@@ -419,11 +434,12 @@ def test_a_quota_that_is_too_small(management: Management, usages: list[Any], mo
     assert said in told
 
 
-def test_too_few_public_addresses(management: Management) -> None:
-    management.answers["Microsoft.Network"] = [usage("IPv4StandardSkuPublicIpAddresses", 2)]
+@pytest.mark.parametrize("quota", ["IPv4StandardSkuPublicIpAddresses", "PublicIPAddresses"])
+def test_too_few_public_addresses(management: Management, quota: str) -> None:
+    management.answers["Microsoft.Network"] = [usage("VirtualNetworks", 1), usage(quota, 2)]
     assert refused(Recorder(), participants="3") == (
         "3 machines of size Standard_NC4as_T4_v3 need 3 public addresses, and this subscription's quota in westeurope "
-        "is 2: ask for more of IPv4StandardSkuPublicIpAddresses; docs/azure.md says how."
+        f"is 2: ask for more of {quota}; docs/azure.md says how."
     )
     declare(Recorder(), participants="2")
 
@@ -436,8 +452,11 @@ def test_the_version_of_the_image(management: Management) -> None:
         "Pulumi.spring.yaml: seminar:image microsoft-dsvm:ubuntu-2204:2204-gen2:24.01.01 was not found in westeurope; "
         "it has 9.12.1, 25.01.30, 25.06.18."
     )
-    management.answers["versions"] = []
-    assert refused(Recorder()).endswith("was not found in westeurope; it has none of this publisher, offer and sku.")
+    management.refusal = {"error": {"code": "NotFound", "message": "Artifact: VMImage was not found."}}
+    nothing: list[Any] = [[], 404]  # the second is Azure's own
+    for management.answers["versions"] in nothing:
+        told = refused(Recorder())
+        assert told.endswith("was not found in westeurope; it has none of this publisher, offer and sku.")
 
 
 def test_all_that_azure_says_no_to_at_once(management: Management) -> None:
@@ -460,6 +479,62 @@ def test_what_may_not_be_asked_stops_nobody_and_is_told(
     assert caplog.text.count("so this is not checked before anything is made: HTTP Error 403: Forbidden.") == 1
 
 
+def test_a_right_that_is_missing_is_named(management: Management, caplog: pytest.LogCaptureFixture) -> None:
+    management.answers["skus"] = 403
+    management.refusal = {
+        "error": {"code": "AuthorizationFailed", "message": "no right to\nMicrosoft.Compute/skus/read."}
+    }
+    declare(Recorder())
+    assert "not checked before anything is made: no right to Microsoft.Compute/skus/read." in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("key", "answer"),
+    [
+        ("skus", [{"resourceType": "virtualMachines"}]),
+        ("skus", [{**size("Standard_NC4as_T4_v3", 4, "x"), "capabilities": []}]),
+        ("skus", [7]),
+        ("Microsoft.Compute", [{"limit": 1}]),
+        ("Microsoft.Network", [{"name": "x", "limit": 1}]),
+        ("versions", [{}]),
+        ("versions", "not a list"),
+    ],
+)
+def test_an_answer_of_another_shape_stops_nobody_and_is_told(
+    management: Management, key: str, answer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    management.answers[key] = answer
+    recorder = Recorder()
+    declare(recorder)
+    assert "VirtualMachine machines-02" in recorder.declared
+    assert caplog.text.count("so this is not checked before anything is made: the answer is not as documented") == 1
+
+
+def test_a_subscription_that_is_not_there_is_no_missing_image(
+    management: Management, caplog: pytest.LogCaptureFixture
+) -> None:
+    management.answers["versions"] = 404
+    management.refusal = {"error": {"code": "SubscriptionNotFound", "message": "The subscription could not be found."}}
+    declare(Recorder())
+    assert "Azure did not say which versions the image has" in caplog.text
+    assert "made: The subscription could not be found." in caplog.text
+
+
+@pytest.mark.parametrize("body", ["", "<html>", '{"value": [', "CUT"])
+def test_an_answer_that_breaks_off_stops_nobody(
+    management: Management, body: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    management.raw = body
+    declare(Recorder())
+    assert caplog.text.count("so this is not checked before anything is made: ") == 3  # no size, so no quota of vCPUs
+
+
+def test_addresses_are_counted_also_where_the_sizes_are_not_told(management: Management) -> None:
+    management.answers["skus"] = 403
+    management.answers["Microsoft.Network"] = [usage("IPv4StandardSkuPublicIpAddresses", 1)]
+    assert "need 2 public addresses" in refused(Recorder())
+
+
 def test_an_account_that_hands_out_no_token_is_told_and_asked_nothing(
     management: Management, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -474,14 +549,16 @@ def test_an_account_that_hands_out_no_token_is_told_and_asked_nothing(
 def test_the_token_goes_nowhere_else(management: Management, caplog: pytest.LogCaptureFixture) -> None:
     with a_management() as elsewhere:
         management.endpoint = elsewhere.endpoint  # the next page is there
-        told = refused(Recorder())
+        declare(Recorder())
+        assert "which sizes there are, so this is not checked" in caplog.text
+        assert "the answer goes on at 127.0.0.1, which is not asked." in caplog.text
+        caplog.clear()
         management.elsewhere, management.answers["skus"] = elsewhere.endpoint, 307  # everything is there
         declare(Recorder())
     assert elsewhere.asked == []
-    assert "does not offer to this subscription" in told
     assert "Azure did not say which sizes there are" in caplog.text
 
 
 def test_no_credentials() -> None:
     recorder = Recorder(getClientConfig=Refusal("please run 'az login'"))
-    assert refused(recorder) == "Azure did not say who you are in westeurope: please run 'az login'."
+    assert refused(recorder) == "Azure did not say who you are: please run 'az login'."

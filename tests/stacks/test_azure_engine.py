@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.doubles import protocol
-from tests.doubles.arm import STATE, Arm, address_of
+from tests.doubles.arm import SIGNED_IN, STATE, Arm, address_of
 from tests.seminar import LATER, NEEDS, STACK, Seminar
 
 pytestmark = NEEDS
@@ -123,6 +123,15 @@ def test_another_region_is_refused_and_moves_nobody(seminar: OnAzure) -> None:
     before = seminar.there
     seminar.set(region="northeurope")
     assert "seminar:region is northeurope, and this seminar's machines are in westeurope;" in seminar.refused()
+    assert seminar.there == before
+
+
+def test_another_subscription_is_refused_and_nothing_is_made_in_it(seminar: OnAzure) -> None:
+    seminar.up()
+    before = seminar.there
+    seminar.set(ends=LATER, size="cpu-large")
+    told = seminar.refused(**{SIGNED_IN: "another"})
+    assert "You are signed in to the subscription another, and this seminar's machines are in 11111111-" in told
     assert seminar.there == before
 
 

@@ -125,3 +125,9 @@ def test_an_image_of_azure(name: str) -> None:
         assert (found.publisher, found.packages, found.services_off) == ("Canonical", ("python3-venv",), ())
     else:
         assert (found.publisher, found.packages, found.services_off) == ("microsoft-dsvm", (), ("jupyterhub.service",))
+
+
+def test_azure_compares_names_of_images_without_regard_to_letter_case() -> None:
+    found = images.azure_image("Microsoft-DSVM:Ubuntu-2204:2204-gen2:latest")
+    assert found is not None
+    assert found.services_off == ("jupyterhub.service",)
