@@ -6,14 +6,15 @@ PYTHON ?= python3
 PARTICIPANTS ?=
 SETUP = PYTHON='$(PYTHON)' sh rehearsal/setup.sh
 REHEARSAL = requirements.txt requirements-rehearsal.txt
-ALL = $(REHEARSAL) requirements-dev.txt
+CLOUDS = requirements-clouds.txt
+ALL = $(REHEARSAL) $(CLOUDS) requirements-dev.txt
 SHELL_FILES = provisioning/scripts/*.sh rehearsal/setup.sh bench/fleet/job.sh .ci/run
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
 
-setup: ## what the organiser needs to work by hand, without running anything
-	@$(SETUP) $(REHEARSAL) --sshd
+setup: ## what the organiser needs to work by hand, the SDKs of the clouds included, without running anything
+	@$(SETUP) $(REHEARSAL) $(CLOUDS) --sshd
 
 rehearse: ## the whole seminar on this computer (PARTICIPANTS=50 for a full class)
 	@$(SETUP) $(REHEARSAL) --sshd
@@ -50,7 +51,7 @@ pulumi: ## install the Pulumi CLI into .venv with its own installer
 lock: ## pin the requirements anew from the .in files
 	@$(SETUP) $(ALL)
 	@.venv/bin/python -m pip install --quiet uv
-	@for name in requirements requirements-rehearsal requirements-dev; do \
+	@for name in requirements requirements-rehearsal requirements-clouds requirements-dev; do \
 	  .venv/bin/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate \
 	    --output-file $$name.txt $$name.in || exit; done
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import pulumi
 
 from stacks import access, boot
 from stacks.credentials import MachineCredentials, OrganiserKey
+from stacks.errors import SettingsError
 from stacks.outputs import HandOver, HandOverSeat
 from stacks.seats import Seat
 from stacks.settings import SeminarSettings
@@ -50,19 +51,29 @@ class Machines(pulumi.ComponentResource):
 def build(args: MachinesArgs) -> Machines:
     """Declare the machines on the cloud that the settings name. Its SDK is imported here and only if chosen.
 
-    Raises SettingsError where that cloud can't serve these settings.
+    Raises SettingsError where that cloud can't serve these settings, or its SDK is not installed.
     """
-    if args.settings.cloud == "aws":
+    try:
+        return _backend(args.settings.cloud)("machines", args)
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"Pulumi.{args.settings.seminar}.yaml: seminar:cloud is {args.settings.cloud}, and {error.name} is not "
+            "installed; run `make setup`, which installs what the clouds need."
+        ) from error
+
+
+def _backend(cloud: str) -> Callable[[str, MachinesArgs], Machines]:
+    if cloud == "aws":
         from stacks.aws import AwsMachines
 
-        return AwsMachines("machines", args)
-    if args.settings.cloud == "azure":
+        return AwsMachines
+    if cloud == "azure":
         from stacks.azure import AzureMachines
 
-        return AzureMachines("machines", args)
+        return AzureMachines
     from stacks.local import LocalMachines
 
-    return LocalMachines("machines", args)
+    return LocalMachines
 
 
 def user_data(

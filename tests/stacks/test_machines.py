@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pulumi
 import pytest
 from pulumi.runtime import mocks, rpc
 
+from stacks import machines
 from stacks.clients import putty_command, tunnel_command
+from stacks.errors import SettingsError
 from stacks.folders import machine_folder, seat_folder
 from stacks.outputs import NEW_PASSWORDS_VARIABLE, HandOver, Secrets
+from stacks.settings import SeminarSettings
 from tests.program import HOST_KEY, bare, credentials, run
 
 ROSTER = ("ada,Ada Lovelace", "bose,Satyendra Nath Bose", "curie,Maria Skłodowska Curie")
@@ -146,3 +151,18 @@ def test_new_passwords_go_to_their_machine_alone(tmp_path: Path, monkeypatch: py
 def test_a_fault_is_one_sentence_for_pulumi(tmp_path: Path) -> None:
     with pytest.raises(pulumi.RunError, match=r"^Pulumi\.spring\.yaml: seminar:workdir is '\.\.'; expected .+\.$"):
         declare(tmp_path / "people.csv", *ROSTER, workdir="..")
+
+
+@pytest.mark.parametrize(("cloud", "sdk"), [("aws", "pulumi_aws"), ("azure", "pulumi_azure_native")])
+def test_a_cloud_whose_sdk_is_not_installed(cloud: str, sdk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rehearsal does without the clouds' SDKs, and so may the computer."""
+    monkeypatch.setitem(sys.modules, sdk, None)
+    for loaded in [name for name in sys.modules if name.startswith(f"stacks.{cloud}")]:
+        monkeypatch.delitem(sys.modules, loaded)
+    args = machines.MachinesArgs(
+        settings=SeminarSettings(seminar="spring", cloud=cloud), seats=(), organiser=Mock(), credentials={}
+    )
+    with pytest.raises(SettingsError) as caught:
+        machines.build(args)
+    told = f"Pulumi.spring.yaml: seminar:cloud is {cloud}, and {sdk} is not installed; run `make setup`, which installs"
+    assert str(caught.value).startswith(told)
