@@ -12,17 +12,19 @@ from contextlib import contextmanager
 from typing import Any
 
 from provisioning.fleet import SeatResult
+from stacks.outputs import HandOverSeat
 
 _MARKS = {"changed": "✓", "unchanged": "✓", "failed": "✗", "interrupted": "–"}
 _COLOURS = {"changed": "32", "unchanged": "32", "failed": "31", "interrupted": "33"}  # SGR: green, red, yellow
 _DIM = "2"
 _GAP = 2  # columns between two others
+_FEW = 4  # seats that the progress names
 _LEAST_NAME = 12  # columns that a name keeps on a narrow terminal
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Callable[[SeatResult], None]]:
-    """A live bar on a terminal, a plain line a seat when piped; both on standard error."""
+def progress(title: str, seats: Sequence[HandOverSeat]) -> Iterator[Callable[[SeatResult], None]]:
+    """A live bar on a terminal, with the last few by name; a plain line a seat when piped. Both on standard error."""
     if not sys.stderr.isatty():
 
         def line(result: SeatResult) -> None:
@@ -35,13 +37,20 @@ def progress(title: str, total: int) -> Iterator[Callable[[SeatResult], None]]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=total)
+        left = {seat.id: None for seat in seats}
         failed = 0
+
+        def told() -> str:
+            last = f", waiting for {', '.join(left)}" if 0 < len(left) <= _FEW else ""
+            return title + (f", [red]{failed} failed[/]" if failed else "") + last
+
+        task = bar.add_task(told(), total=len(seats))
 
         def step(result: SeatResult) -> None:
             nonlocal failed
             failed += result.outcome == "failed"
-            bar.update(task, advance=1, description=title + (f", [red]{failed} failed[/]" if failed else ""))
+            left.pop(result.seat.id, None)
+            bar.update(task, advance=1, description=told())
 
         yield step
 

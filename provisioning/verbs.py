@@ -18,7 +18,7 @@ def _over(inventory: Inventory, task: str, title: str, work: fleet.Work) -> list
     gc.freeze()
     gc.disable()
     key = remote.read_key(inventory.secrets.organiser_key)
-    with report.progress(title, len(inventory.seats)) as done:
+    with report.progress(title, inventory.seats) as done:
         results = fleet.over(inventory.seats, key, work, connect_seconds=inventory.connect_seconds, done=done)
     gc.freeze()
     last_run.keep(inventory.stack, task, results)
