@@ -54,7 +54,7 @@ def test_a_machine_that_drops_every_packet(running: Project) -> None:
     with deaf_port() as port, reached_at(running, "ada", port):
         began = time.monotonic()
         told = failed(running, "--wait", "3")
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 12
     assert f"ada: 127.0.0.1 port {port} does not answer; tried for 3 seconds." in told
 
 
@@ -70,7 +70,7 @@ def test_a_machine_whose_first_port_is_blocked_is_reached_on_the_second(running:
     with deaf_port() as port, reached_at(running, "ada", port, ssh_port):
         seat = running.fab_json("start-notebook", "--only", "ada")["ada"]
     assert seat["outcome"] == "unchanged"
-    assert seat["seconds"] < 5
+    assert seat["seconds"] < 8
 
 
 def test_a_reset_in_the_middle_of_the_script_heals(running: Project, ssh_port: int) -> None:

@@ -124,7 +124,7 @@ def test_a_line_that_waited_too_long_is_made_anew(tried: list[str], port: int, m
     results = fleet.over(_seats(8, port), ORGANISER, work, connect_seconds=5)
     assert [result.outcome for result in results] == ["unchanged"] * 8
     assert len(ages) == 8
-    assert max(ages) <= 0.35
+    assert max(ages) < 1
 
 
 def test_ctrl_c_names_who_was_not_finished(tried: list[str], port: int) -> None:
