@@ -7,7 +7,7 @@ PARTICIPANTS ?=
 SETUP = PYTHON='$(PYTHON)' sh rehearsal/setup.sh
 REHEARSAL = requirements.txt requirements-rehearsal.txt
 ALL = $(REHEARSAL) requirements-dev.txt
-SHELL_FILES = provisioning/scripts/*.sh rehearsal/setup.sh bench/fleet/job.sh .ci/run
+SHELL_FILES = provisioning/scripts/*.sh provisioning/pack/*.sh provisioning/pack/*.command rehearsal/setup.sh bench/fleet/job.sh .ci/run
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
