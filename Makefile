@@ -1,4 +1,4 @@
-# Each target sets up what it needs; nothing is installed outside .venv but, for a rehearsal, an OpenSSH server.
+# Each target sets up what it needs; nothing is installed outside .venv but, for a rehearsal, an OpenSSH server, and for the tests the participants' programs.
 .PHONY: help setup rehearse rehearse-down test check format bench pulumi lock clean
 .DEFAULT_GOAL := help
 
@@ -24,7 +24,7 @@ rehearse-down: ## end the rehearsal and remove what it made
 	@.venv/bin/python -m rehearsal down
 
 test: ## every test that can run here
-	@$(SETUP) $(ALL) --sshd
+	@$(SETUP) $(ALL) --sshd --test-tools
 	@.venv/bin/python -m pytest -n 3 --dist loadgroup
 
 check: ## formatting, lint, types, shell

@@ -75,7 +75,7 @@ def test_connect_opens_the_browser_once_and_ends_cleanly(
         children = window.children()
         assert window.interrupt() == 0
         assert window.awaits("Closed. The notebook goes on")
-    assert laptop.opened == [url]
+    assert laptop.opens() == [url]
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
     assert list(laptop.temporary.iterdir()) == []
 
@@ -98,7 +98,7 @@ def test_a_tunnel_that_drops_comes_back_on_the_same_port(pack: Path, laptop: Lap
         assert [window.awaits("Trying again in").split()[3] for _ in range(5)] == list("54321")
         assert address(window.awaits("Connected.")) == url
         assert answers(url)
-    assert laptop.opened == [url]
+    assert laptop.opens() == [url]
 
 
 def test_a_taken_port_is_passed_over(taken: int, pack: Path, laptop: Laptop) -> None:
@@ -107,7 +107,7 @@ def test_a_taken_port_is_passed_over(taken: int, pack: Path, laptop: Laptop) -> 
         url = address(window.awaits("Connected."))
         assert url != f"http://localhost:{taken}"
         assert answers(url)
-    assert laptop.opened == [url]
+    assert laptop.opens() == [url]
 
 
 def test_a_taken_port_without_curl_and_wget(taken: int, pack: Path, laptop: Laptop) -> None:
