@@ -1,5 +1,5 @@
 # Each target sets up what it needs; nothing is installed outside .venv but, for a rehearsal, an OpenSSH server, and for the tests the participants' programs.
-.PHONY: help setup rehearse rehearse-down test check format bench pulumi lock clean
+.PHONY: help setup rehearse rehearse-down test check screenshots format bench pulumi lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -33,6 +33,10 @@ check: ## formatting, lint, types, shell
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/shellcheck $(SHELL_FILES)
+
+screenshots: ## the pictures of docs/participants.md, taken anew
+	@$(SETUP) $(ALL) --test-tools
+	@SEMINAR_SCREENSHOTS=1 .venv/bin/python -m pytest -q tests/provisioning/test_page.py -k pictures
 
 format: ## format the code
 	@$(SETUP) $(ALL)

@@ -47,7 +47,15 @@ def files_of(seminar: str, seat: HandOverSeat, secrets: SeatSecrets) -> dict[str
     }
     for name in ("connect.sh", "connect.command", "check.sh"):
         files[name] = File(fill(name, values, str).encode(), 0o700)
+    for name in ("connect.cmd", "check.cmd"):
+        files[name] = File(fill(name, values, str).replace("\n", "\r\n").encode("ascii"))
     return files
+
+
+def card(seminar: str, seat: HandOverSeat, secrets: SeatSecrets) -> str:
+    """The seat's card on the handout, as HTML. Raises SeatError as `files_of` does."""
+    values = {**_values(seminar, seat), "NAME": seat.name, "PASSWORD": str(secrets.password)}
+    return fill("card.html", values, html.escape)
 
 
 def pack_name(seminar: str, seat: HandOverSeat) -> str:
@@ -100,6 +108,7 @@ def _values(seminar: str, seat: HandOverSeat) -> dict[str, str]:
         "SSH_PORTS": " ".join([first, *others]),
         "NOTEBOOK_PORT": str(seat.notebook_port),
         "LOCAL_PORT": str(seat.local_port),
+        "HOST_KEY": seat.host_key.split()[1],
         "FINGERPRINT": clients.fingerprint(seat.host_key),
         "SSH_COMMAND": shlex.join(["ssh", "-F", clients.CONFIG_FILE, "-N", "-L", forward, login]),
         "PLINK_COMMAND": subprocess.list2cmdline(plink),

@@ -192,3 +192,18 @@ def packs(_: Context, only: str = "", failed: bool = False, stack: str = "", jso
         for line in [*makers.to_send(results), *makers.remove_strangers(inventory)]:
             print(line, file=sys.stderr if json else sys.stdout)
         _end(report.exit_code(results))
+
+
+@task(help=_COMMON)
+def handout(_: Context, only: str = "", stack: str = "") -> None:
+    """Make a page of cards to print and cut, a card per participant. Example: fab handout"""
+    with _borders():
+        from provisioning import handout as cards
+
+        made = cards.write(_load(stack, only))
+        print(f"The cards are in {made.page}" + (f" and {made.pdf}." if made.pdf else "."))
+        if made.pdf is None:
+            print("There is no PDF, for this computer has no Chromium, Chrome or Edge: open that file and print it.")
+        for line in made.left_out:
+            print(line)
+        _end(int(bool(made.left_out)))

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Make .venv and install what is asked for: setup.sh REQUIREMENTS... [--sshd] [--test-tools]. Does nothing where all is there already.
+# Make .venv and install what is asked for: setup.sh REQUIREMENTS... [--sshd] [--test-tools].
+# Does nothing where all is there already.
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}

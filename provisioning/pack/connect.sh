@@ -18,7 +18,8 @@ main() {
   mode=${1:-connect}
   folder=$(cd "$(dirname "$0")" && pwd) || exit 1
   for file in id_ed25519 known_hosts ssh_config; do
-    [ -f "$folder/$file" ] || stop "$file is missing beside this script: unpack the whole zip first, then start it from there."
+    [ -f "$folder/$file" ] ||
+      stop "$file is missing beside this script: unpack the whole zip first, then start it from there."
   done
   ssh='' probe='' work=''
   trap clean EXIT
@@ -27,7 +28,8 @@ main() {
   trap 'say; say "Closed. The notebook goes on; start this again to come back."; exit 0' INT
   # ssh refuses a key that others may read, and on a USB stick or a shared folder that can't be mended: so, a copy.
   work=$(mktemp -d "${TMPDIR:-/tmp}/seminar.XXXXXX") || stop "There is no room for a temporary folder."
-  cp "$folder/id_ed25519" "$folder/known_hosts" "$folder/ssh_config" "$work/" || stop "The key can't be copied to $work."
+  cp "$folder/id_ed25519" "$folder/known_hosts" "$folder/ssh_config" "$work/" ||
+    stop "The key can't be copied to $work."
   cd "$work" || exit 1
   chmod 600 id_ed25519
   command -v ssh >/dev/null || {
@@ -89,7 +91,8 @@ find_way() {
         return
         ;;
       wrong-key)
-        told="the machine at $host port $port did not show the host key of this pack. Someone may be in between: use another network, and tell the organiser."
+        told="the machine at $host port $port did not show the host key of this pack. \
+Someone may be in between: use another network, and tell the organiser."
         return
         ;;
       refused)
@@ -103,7 +106,8 @@ find_way() {
     esac
     told="${told}port $port: $reason; "
   done
-  told="$host can't be reached (${told%; }). Is this computer online? Else this network may block it, or the machine is off."
+  told="$host can't be reached (${told%; }). Is this computer online? \
+Else this network may block it, or the machine is off."
 }
 
 # probe_port: ask the notebook for its version, straight through an SSH connection to $port, without a local port.

@@ -74,7 +74,9 @@ def test_a_pack_and_its_modes(project_root: Path) -> None:
     assert {name: oct(mode) for name, mode in modes(folder / "p00.zip").items()} == {
         "spring.2027-p00/": "0o40700",
         "spring.2027-p00/README.html": "0o100600",
+        "spring.2027-p00/check.cmd": "0o100600",
         "spring.2027-p00/check.sh": "0o100700",
+        "spring.2027-p00/connect.cmd": "0o100600",
         "spring.2027-p00/connect.command": "0o100700",
         "spring.2027-p00/connect.sh": "0o100700",
         "spring.2027-p00/id_ed25519": "0o100600",
