@@ -81,7 +81,7 @@ class Windows:
         run = 'set "PATH={0};%PATH%"\nset "STAND_INS={0}"\nset "NOTES={1}"\n@echo off\ncall "%SCRIPT%"\n'
         self.write("run.cmd", run.format(self._path(self.stand_ins), self._path(self._notes)))
         self._environment = {**os.environ, "WINEPREFIX": str(prefix), "WINEDEBUG": "-all"}
-        self.work = prefix / "drive_c/users" / (os.environ.get("USER") or "root") / "AppData/Local/seminar/spring-ada"
+        self._users = prefix / "drive_c/users"
 
     @staticmethod
     def _path(path: Path) -> str:
@@ -122,6 +122,11 @@ class Windows:
         return said
 
     @property
+    def work(self) -> Path:
+        """Where connect.cmd works from: a folder that is the user's alone."""
+        return next(self._users.glob("*/AppData/Local/seminar/spring-ada"))
+
+    @property
     def notes(self) -> list[str]:
         return self._notes.read_text().splitlines() if self._notes.exists() else []
 
@@ -146,6 +151,8 @@ def test_check_with_ssh(prefix: Path, tmp_path: Path) -> None:
     mended, asked = (line.strip() for line in windows.notes)
     assert re.fullmatch(r'icacls id_ed25519 /inheritance:r /grant:r "[^"\\]+\\[^"\\]+:\(F\)"', mended)
     assert asked == f"ssh {ask}"
+    for name in ("id_ed25519", "id_ed25519.ppk", "known_hosts", "ssh_config"):
+        assert (windows.work / name).read_bytes() == (windows.pack / name).read_bytes()
 
 
 def test_check_with_plink_alone(prefix: Path, tmp_path: Path) -> None:
