@@ -1,5 +1,5 @@
-# Each target sets up what it needs; nothing is installed outside .venv but, for a rehearsal, an OpenSSH server.
-.PHONY: help setup rehearse rehearse-down test check format bench pulumi lock clean
+# Each target sets up what it needs; nothing is installed outside .venv but, for a rehearsal, an OpenSSH server, and for the tests the participants' programs.
+.PHONY: help setup rehearse rehearse-down test check screenshots format bench pulumi lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ SETUP = PYTHON='$(PYTHON)' sh rehearsal/setup.sh
 REHEARSAL = requirements.txt requirements-rehearsal.txt
 CLOUDS = requirements-clouds.txt
 ALL = $(REHEARSAL) $(CLOUDS) requirements-dev.txt
-SHELL_FILES = provisioning/scripts/*.sh rehearsal/setup.sh bench/fleet/job.sh .ci/run
+SHELL_FILES = provisioning/scripts/*.sh provisioning/pack/*.sh provisioning/pack/*.command rehearsal/setup.sh bench/fleet/job.sh .ci/run
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
@@ -25,7 +25,7 @@ rehearse-down: ## end the rehearsal and remove what it made
 	@.venv/bin/python -m rehearsal down
 
 test: ## every test that can run here
-	@$(SETUP) $(ALL) --sshd
+	@$(SETUP) $(ALL) --sshd --test-tools
 	@.venv/bin/python -m pytest -n 3 --dist loadgroup
 
 check: ## formatting, lint, types, shell
@@ -34,6 +34,10 @@ check: ## formatting, lint, types, shell
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/shellcheck $(SHELL_FILES)
+
+screenshots: ## the pictures of docs/participants.md, taken anew
+	@$(SETUP) $(ALL) --test-tools
+	@SEMINAR_SCREENSHOTS=1 .venv/bin/python -m pytest -q tests/provisioning/test_page.py -k pictures
 
 format: ## format the code
 	@$(SETUP) $(ALL)

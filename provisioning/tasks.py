@@ -179,3 +179,37 @@ def tunnel(_: Context, only: str = "", stack: str = "", no_browser: bool = False
             raise RequestError(f"A tunnel leads to one seat; name it with --only, for example one of {ids}.")
         seat = inventory.seats[0]
         tunnels.hold(seat, inventory.secrets.seats[seat.id], browser=not no_browser)
+
+
+@task(help={**_COMMON, "failed": _FAILED, "json": _JSON})
+def packs(_: Context, only: str = "", failed: bool = False, stack: str = "", json: bool = False) -> None:
+    """Write a zip for each participant, and say whose must be sent. Example: fab packs --only ada"""
+    with _borders():
+        import sys
+
+        from provisioning import last_run, report
+        from provisioning import packs as makers
+
+        inventory = _load(stack, only, task="packs", failed=failed)
+        results = makers.write(inventory)
+        last_run.keep(inventory.stack, "packs", results)
+        columns = {"Send": lambda result: str(result.details.get("send", ""))}
+        report.show(inventory.stack, results, columns, as_json=json, again=f"fab packs --stack {inventory.stack}")
+        for line in [*makers.to_send(results), *makers.remove_strangers(inventory)]:
+            print(line, file=sys.stderr if json else sys.stdout)
+        _end(report.exit_code(results))
+
+
+@task(help=_COMMON)
+def handout(_: Context, only: str = "", stack: str = "") -> None:
+    """Make a page of cards to print and cut, a card per participant. Example: fab handout"""
+    with _borders():
+        from provisioning import handout as cards
+
+        made = cards.write(_load(stack, only))
+        print(f"The cards are in {made.page}" + (f" and {made.pdf}." if made.pdf else "."))
+        if made.pdf is None:
+            print("There is no PDF, for this computer has no Chromium, Chrome or Edge: open that file and print it.")
+        for line in made.left_out:
+            print(line)
+        _end(int(bool(made.left_out)))

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Make .venv and install what is asked for: setup.sh REQUIREMENTS... [--sshd]. Does nothing where all is there already.
+# Make .venv and install what is asked for: setup.sh REQUIREMENTS... [--sshd] [--test-tools].
+# Does nothing where all is there already.
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
@@ -21,10 +22,10 @@ apt_install() {
     echo "$missing" >&2
     exit 2
   fi
-  echo "Installing $1 …"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$1" >/dev/null 2>&1 || {
+  echo "Installing $* …"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 || {
     as_root apt-get update -qq >/dev/null
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$1" >/dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
   }
 }
 
@@ -61,9 +62,21 @@ install_sshd() {
   echo "Installed openssh-server for the rehearsal; its own service is off, so port 22 stays closed."
 }
 
+# The participants' own programs, for the tests alone. Where they can't be had, those tests skip and say so.
+install_test_tools() {
+  packages=
+  for each in chromium:chromium chromedriver:chromium-driver plink:putty-tools unzip:unzip wine:wine; do
+    command -v "${each%%:*}" >/dev/null || packages="$packages ${each#*:}"
+  done
+  [ -n "$packages" ] || return 0
+  missing="Some tests will skip; they need$packages."
+  # shellcheck disable=SC2086 # a list of packages
+  (apt_install $packages) || echo "$missing" >&2
+}
+
 mkdir -p -m 700 .seminar
 files=
-for word; do [ "$word" = --sshd ] || files="$files $word"; done
+for word; do case $word in --*) ;; *) files="$files $word" ;; esac; done
 # A venv that was half made when it was interrupted has no mark.
 # shellcheck disable=SC2086 # a list of files
 wanted=$(cat "$0" $files)
@@ -76,6 +89,7 @@ if [ ! -x .venv/bin/python ] || [ "$(cat "$mark" 2>/dev/null)" != "$wanted" ]; t
   printf '%s\n' "$wanted" >"$mark"
 fi
 for word; do
+  [ "$word" != --test-tools ] || install_test_tools
   if [ "$word" = --sshd ]; then
     PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v sshd >/dev/null || install_sshd
     command -v ssh >/dev/null || { missing="There is no ssh; install openssh-client."; apt_install openssh-client; }

@@ -80,10 +80,11 @@ def ssh_config(seat: HandOverSeat, folder: PurePath) -> str:
 
 
 def putty_key(private_key: str, comment: str) -> str:
-    """An OpenSSH ed25519 key as PuTTY's .ppk, version 2, which every PuTTY since 0.68 reads.
+    """An OpenSSH ed25519 or RSA key as PuTTY's .ppk, version 2, which every PuTTY since 0.68 reads.
 
     The format is in PuTTY's manual, appendix C. Raises ValueError for another kind of key.
     """
+    from cryptography.hazmat.primitives.asymmetric import rsa
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import (
         Encoding,
@@ -94,8 +95,6 @@ def putty_key(private_key: str, comment: str) -> str:
     )
 
     key = load_ssh_private_key(private_key.encode(), None)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError("expected an ed25519 key")  # noqa: TRY004 (a wrong value: the type is str)
 
     def string(data: bytes) -> bytes:
         return len(data).to_bytes(4, "big") + data
@@ -104,9 +103,21 @@ def putty_key(private_key: str, comment: str) -> str:
         text = base64.b64encode(data).decode()
         return [text[i : i + 64] for i in range(0, len(text), 64)]
 
-    kind = b"ssh-ed25519"
-    public = string(kind) + string(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
-    private = string(key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()))
+    def number(value: int) -> bytes:  # "mpint" of RFC 4251, section 5: a leading zero where the top bit is set
+        return string(value.to_bytes(value.bit_length() // 8 + 1, "big"))
+
+    if isinstance(key, Ed25519PrivateKey):
+        kind = b"ssh-ed25519"
+        public = string(kind) + string(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+        private = string(key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()))
+    elif isinstance(key, rsa.RSAPrivateKey):
+        kind = b"ssh-rsa"
+        parts = key.private_numbers()
+        shared = parts.public_numbers
+        public = string(kind) + number(shared.e) + number(shared.n)
+        private = b"".join(number(part) for part in (parts.d, parts.p, parts.q, parts.iqmp))
+    else:
+        raise ValueError("expected an ed25519 or an RSA key")  # noqa: TRY004 (a wrong value: the type is str)
     signed = string(kind) + string(b"none") + string(comment.encode()) + string(public) + string(private)
     mac_key = hashlib.sha1(b"putty-private-key-file-mac-key").digest()  # noqa: S324 (PuTTY's format)
     lines = [f"PuTTY-User-Key-File-2: {kind.decode()}", "Encryption: none", f"Comment: {comment}"]
@@ -114,6 +125,51 @@ def putty_key(private_key: str, comment: str) -> str:
     lines += [f"Private-Lines: {len(block(private))}", *block(private)]
     lines += [f"Private-MAC: {hmac.new(mac_key, signed, hashlib.sha1).hexdigest()}", ""]
     return "\n".join(lines)
+
+
+def putty_session(seat: HandOverSeat, name: str) -> bytes:
+    """PuTTY's saved session of that name, as a file for Windows' registry editor: the tunnel and nothing else.
+
+    The values' names are those of PuTTY's settings.c. The key is named without a folder, which only the participant
+    knows; the host key is the whole public key, which PuTTY took as a pin before it took SHA256.
+    """
+    host_key = _in_list(seat.host_key.split()[1])
+    forward = f"L{seat.local_port}={_in_list(f'127.0.0.1:{seat.notebook_port}')}"
+    values: dict[str, str | int] = {
+        "Present": 1,
+        "HostName": seat.host,
+        "PortNumber": seat.ssh_ports[0],
+        "Protocol": "ssh",
+        "UserName": seat.user,
+        "PublicKeyFile": PUTTY_KEY_FILE,
+        "PortForwardings": forward,
+        "SSHManualHostKeys": host_key,
+        "SshNoShell": 1,
+        "PingInterval": 0,  # minutes
+        "PingIntervalSecs": KEEP_ALIVE_SECONDS,
+        "TCPKeepalives": 1,
+        "LocalPortAcceptAll": 0,
+        "AgentFwd": 0,
+        "TryAgent": 0,
+        "WinTitle": name,
+    }
+    lines = ["Windows Registry Editor Version 5.00", ""]
+    lines += [f"[HKEY_CURRENT_USER\\Software\\SimonTatham\\PuTTY\\Sessions\\{name}]"]
+    for key, value in values.items():
+        text = f"dword:{value:08x}" if isinstance(value, int) else f'"{_escaped(value)}"'
+        lines.append(f'"{key}"={text}')
+    return b"\xff\xfe" + "\r\n".join([*lines, "", ""]).encode("utf-16-le")
+
+
+def _in_list(text: str) -> str:
+    """An item of one of PuTTY's lists, whose signs are = and the comma (settings.c, wmap)."""
+    for sign in "\\=,":
+        text = text.replace(sign, f"\\{sign}")
+    return text
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _quoted(path: PurePath) -> str:

@@ -6,6 +6,8 @@
 .seminar/<stack>/state.json          the state of the engine without the CLI
 .seminar/<stack>/machines/<id>/      a machine: sshd's files and home/
 .seminar/<stack>/seats/<id>/         what the participant would have on the laptop
+
+What is handed out lies where the organiser finds it, as private: packs/<stack>/, a zip per participant.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import IO
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 SEMINAR_FOLDER = PROJECT_ROOT / ".seminar"
+PACKS_FOLDER = PROJECT_ROOT / "packs"
 
 
 def stack_folder(stack: str) -> Path:
@@ -30,6 +33,11 @@ def machine_folder(stack: str, machine: str) -> Path:
 
 def seat_folder(stack: str, seat: str) -> Path:
     return stack_folder(stack) / "seats" / seat
+
+
+def packs_folder(stack: str) -> Path:
+    """What the organiser hands out."""
+    return PACKS_FOLDER / stack
 
 
 def passphrase_file() -> Path:
@@ -79,17 +87,18 @@ def open_private(path: Path) -> IO[str]:
     return open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
-def write_private(path: Path, text: str, *, mode: int = 0o600) -> bool:
+def write_private(path: Path, text: str | bytes, *, mode: int = 0o600) -> bool:
     """Write the file whole or not at all. Returns whether anything changed. Raises OSError (a full disk, say)."""
+    content = text.encode() if isinstance(text, str) else text
     try:
-        if path.read_text(encoding="utf-8") == text and path.stat().st_mode & 0o777 == mode:
+        if path.read_bytes() == content and path.stat().st_mode & 0o777 == mode:
             return False
-    except (FileNotFoundError, UnicodeDecodeError):
+    except FileNotFoundError:
         pass
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp opens it 0600
     try:
-        with open(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with open(descriptor, "wb") as file:
+            file.write(content)
             file.flush()
         os.chmod(name, mode)
         os.replace(name, path)

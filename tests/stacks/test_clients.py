@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -9,8 +10,16 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+    load_ssh_private_key,
+)
 
 from stacks import clients
 from stacks.credentials import new_key
@@ -134,6 +143,38 @@ def test_putty_reads_its_key_as_the_same_key(tmp_path: Path) -> None:
     assert run("puttygen", ppk, "-L").split() == PUBLIC.split()
 
 
+def edges() -> list[str]:
+    """Keys where a length or a sign could go wrong: all zeros, all ones, a zero at an end, and random ones; and RSA."""
+    seeds = [bytes(32), b"\xff" * 32, b"\x00" + b"\x80" * 31, b"\x7f" * 31 + b"\x00"]
+    ours = [Ed25519PrivateKey.from_private_bytes(seed) for seed in [*seeds, *(os.urandom(32) for _ in range(196))]]
+    others = [generate_private_key(public_exponent=65537, key_size=size) for size in (2048, 2048, 2056, 3072)]
+    form = (Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    return [key.private_bytes(*form).decode() for key in ours] + [key.private_bytes(*form).decode() for key in others]
+
+
+def test_puttygen_loads_two_hundred_keys_fully(tmp_path: Path) -> None:
+    # -O private-openssh, because -l and -L do not look at the MAC; and the key that comes out is compared.
+    ppk, out = tmp_path / "k.ppk", tmp_path / "out"
+    plain = (Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    for text in edges():
+        ppk.write_text(clients.putty_key(text, "seminar-ada"))
+        run("puttygen", ppk, "-O", "private-openssh", "-o", out)
+        came = out.read_bytes()
+        key = load_pem_private_key(came, None) if b"BEGIN RSA" in came else load_ssh_private_key(came, None)
+        assert key.private_bytes(*plain) == load_ssh_private_key(text.encode(), None).private_bytes(*plain)
+
+
+def test_puttygen_refuses_a_key_that_was_changed(tmp_path: Path) -> None:
+    if shutil.which("puttygen") is None:
+        pytest.skip("puttygen is not on PATH")
+    ppk = tmp_path / "k.ppk"
+    ppk.write_text(clients.putty_key(PRIVATE, "seminar-ada").replace("Comment: seminar-ada", "Comment: seminar-bob"))
+    words = ["puttygen", str(ppk), "-O", "private-openssh", "-o", str(tmp_path / "out")]
+    done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30)
+    assert done.returncode == 1
+    assert "MAC failed" in done.stderr
+
+
 def test_putty_key_has_its_form() -> None:
     lines = clients.putty_key(PRIVATE, "seminar-ada").splitlines()
     assert lines[:3] == ["PuTTY-User-Key-File-2: ssh-ed25519", "Encryption: none", "Comment: seminar-ada"]
@@ -143,7 +184,7 @@ def test_putty_key_has_its_form() -> None:
 
 
 def test_putty_key_refuses_another_kind() -> None:
-    rsa = generate_private_key(public_exponent=65537, key_size=2048)
-    text = rsa.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
-    with pytest.raises(ValueError, match=r"^expected an ed25519 key$"):
+    other = ec.generate_private_key(ec.SECP256R1())
+    text = other.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+    with pytest.raises(ValueError, match=r"^expected an ed25519 or an RSA key$"):
         clients.putty_key(text, "seminar-ada")

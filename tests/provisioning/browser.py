@@ -1,0 +1,97 @@
+"""A real browser: Debian's Chromium without a window, and what a participant does with a notebook in it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+_PROGRAM, _DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+needs_chromium = pytest.mark.skipif(
+    not (_PROGRAM and _DRIVER), reason="chromium or chromedriver is not on PATH (Debian: chromium, chromium-driver)"
+)
+
+
+@contextmanager
+def chromium(folder: Path, *, width: int = 1100, height: int = 900, agent: str = "") -> Iterator[webdriver.Chrome]:
+    """A browser with a new profile in `folder`, that asks nobody outside this computer."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = _PROGRAM or ""
+    for word in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-proxy-server",
+        f"--user-data-dir={folder}",
+        f"--window-size={width},{height}",
+        *([f"--user-agent={agent}"] if agent else []),
+    ):
+        options.add_argument(word)
+    service = webdriver.ChromeService(executable_path=_DRIVER)
+    browser = webdriver.Chrome(options=options, service=service)
+    browser.set_page_load_timeout(60)
+    try:
+        yield browser
+    finally:
+        browser.quit()
+
+
+def awaits(browser: webdriver.Chrome, what: str, look: Callable[[], object], seconds: float = 90) -> object:
+    """Wait until `look` finds something; returns it. Fails with what the page shows."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if found := look():
+                return found
+        except WebDriverException:
+            pass  # the page changes while it is looked at
+        if time.monotonic() > deadline:
+            text = browser.find_element(By.TAG_NAME, "body").text
+            raise AssertionError(f"{what} did not come at {browser.current_url}:\n{text[-1500:]}")
+        time.sleep(0.3)
+
+
+def log_in(browser: webdriver.Chrome, url: str, password: str, page: str = "tree") -> None:
+    """Open the address as the participant does, and type the password."""
+    browser.get(f"{url}/{page}")
+    field = browser.find_element(By.ID, "password_input")
+    field.send_keys(password, Keys.ENTER)
+    awaits(browser, "the way in", lambda: "/login" not in browser.current_url)
+
+
+def run_cell(browser: webdriver.Chrome, code: str) -> None:
+    """Type the code into the last cell of the notebook that is open, and run it."""
+
+    def typed() -> bool:
+        cells = browser.find_elements(By.CSS_SELECTOR, ".jp-CodeCell .cm-content")
+        shown = [cell for cell in cells if cell.is_displayed()]
+        if not shown:
+            return False
+        shown[-1].click()
+        every = ActionChains(browser).key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL)
+        every.send_keys(Keys.DELETE, code).perform()
+        return shown[-1].text.strip() == code  # a notebook that still loads loses what is typed
+
+    awaits(browser, "a cell to type into", typed)
+    ActionChains(browser).key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+
+
+def printed(browser: webdriver.Chrome) -> str:
+    """What all cells have printed."""
+    found = browser.find_elements(By.CSS_SELECTOR, ".jp-OutputArea-output")
+    return "\n".join(each.text for each in found)
