@@ -14,6 +14,7 @@ from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 
 _PROGRAM, _DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 needs_chromium = pytest.mark.skipif(
@@ -77,6 +78,8 @@ def log_in(browser: webdriver.Chrome, url: str, password: str, page: str = "tree
 def run_cell(browser: webdriver.Chrome, code: str) -> None:
     """Type the code into the last cell of the notebook that is open, and run it."""
 
+    typed_into: list[WebElement] = []
+
     def typed() -> bool:
         cells = browser.find_elements(By.CSS_SELECTOR, ".jp-CodeCell .cm-content")
         shown = [cell for cell in cells if cell.is_displayed()]
@@ -85,10 +88,18 @@ def run_cell(browser: webdriver.Chrome, code: str) -> None:
         shown[-1].click()
         every = ActionChains(browser).key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL)
         every.send_keys(Keys.DELETE, code).perform()
+        typed_into[:] = shown[-1:]
         return shown[-1].text.strip() == code  # a notebook that still loads loses what is typed
 
+    def ran() -> bool:
+        typed_into[0].click()
+        ActionChains(browser).key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+        time.sleep(1)
+        prompt = "ancestor::div[contains(@class, 'jp-CodeCell')]//div[contains(@class, 'jp-InputPrompt')]"
+        return typed_into[0].find_element(By.XPATH, prompt).text.strip() != "[ ]:"  # without a kernel yet, nothing runs
+
     awaits(browser, "a cell to type into", typed)
-    ActionChains(browser).key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+    awaits(browser, "the cell's turn", ran)
 
 
 def printed(browser: webdriver.Chrome) -> str:
