@@ -27,8 +27,6 @@ if how == "script":
     results = group.run(told["command"], hide=True, in_stream=False)
 else:
     group.run("mkdir -p learnml .jupyter .local/share/seminar .local/share/jupyter/runtime", hide=True, in_stream=False)
-    for each in connections:
-        each.sftp()
     group.put(io.BytesIO((told["text"] + "\n").encode()), ".jupyter/jupyter_server_config.json")
     group.run("chmod 600 .jupyter/jupyter_server_config.json", hide=True, in_stream=False)
     results = group.run(told["command"], hide=True, in_stream=False)
