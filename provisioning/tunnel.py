@@ -17,6 +17,7 @@ from stacks.outputs import HandOverSeat, SeatSecrets
 
 _RECONNECT_SECONDS = 5
 _ANSWER_SECONDS = 30.0
+_LOOK_SECONDS = 1.0
 
 
 def free_port(first: int) -> int:
@@ -76,7 +77,7 @@ def _once(words: list[str], port: int, *, browser: bool) -> bool:
                 f"The tunnel is open and nothing answers at http://localhost:{port}; try `fab start-notebook`.",
                 flush=True,
             )
-        _, said = ssh.communicate()
+        said = _last_words(ssh)
     finally:
         ssh.terminate()
         ssh.wait()
@@ -87,6 +88,15 @@ def _once(words: list[str], port: int, *, browser: bool) -> bool:
     if said.strip():
         print(said.strip().splitlines()[-1], flush=True)
     return browser
+
+
+def _last_words(ssh: subprocess.Popen[str]) -> str:
+    """Wait until it ends; returns what it said. In short waits: a Ctrl-C just before a long one would wait with it."""
+    while True:
+        try:
+            return ssh.communicate(timeout=_LOOK_SECONDS)[1]
+        except subprocess.TimeoutExpired:
+            continue
 
 
 def _answers(ssh: subprocess.Popen[str], port: int) -> bool:
