@@ -170,7 +170,13 @@ def _project(folder: Path, engine: str) -> Iterator[Project]:
         }
     else:
         project.env = {"PATH": PATH_WITHOUT_CLI}
-    yield project
+    try:
+        yield project
+    finally:  # also where what a test stands on could not be brought up
+        _clean_up(project)
+
+
+def _clean_up(project: Project) -> None:
     for process in project.started:
         process.kill()
         process.wait()
