@@ -139,14 +139,14 @@ class Dialler:
             # An address needs no look-up; a name is looked up while the others wait, which only hand-made seats have.
             ((family, kind, _, _, address), *_) = socket.getaddrinfo(call.seat.host, port, type=socket.SOCK_STREAM)
         except (socket.gaierror, UnicodeError) as error:
-            fault = f"has a name that is not known ({_words(error)})"
+            fault = f"has a name that is not known ({words(error)})"
             if getattr(error, "errno", 0) == socket.EAI_AGAIN:
                 return self._failed(call, port, fault)
             return self._end(call, SeatError(f"{call.seat.host} {fault}"))
         try:
             sock = socket.socket(family, kind)
         except OSError as error:
-            return self._failed(call, port, f"can't be reached ({_words(error)})")
+            return self._failed(call, port, f"can't be reached ({words(error)})")
         sock.setblocking(False)
         call.open[sock] = port
         self._selector.register(sock, selectors.EVENT_WRITE, call)
@@ -188,7 +188,7 @@ class Dialler:
                 return None
         except OSError as error:
             self._drop(call, sock)
-            return self._failed(call, port, f"broke the connection off ({_words(error)})")
+            return self._failed(call, port, f"broke the connection off ({words(error)})")
         before = call.said[port] = (call.said.get(port, b"") + no_greeting)[: _MOST_BEFORE_GREETING + 1]
         if said and len(before) <= _MOST_BEFORE_GREETING:
             return None
@@ -250,6 +250,7 @@ def _is_made(sock: socket.socket) -> bool:
     return True
 
 
-def _words(error: BaseException) -> str:
+def words(error: BaseException) -> str:
+    """An error of a library's as the inside of a sentence."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split())

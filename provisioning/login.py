@@ -16,7 +16,8 @@ from urllib.parse import urlencode
 
 import paramiko
 
-from provisioning.remote import NotServedError, Remote, words
+from provisioning.dial import words
+from provisioning.remote import NotServedError, Remote
 from stacks.errors import SeatError
 from stacks.outputs import SeatSecrets
 

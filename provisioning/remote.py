@@ -20,7 +20,7 @@ from typing import Any
 
 import paramiko
 
-from provisioning.dial import Line
+from provisioning.dial import Line, words
 from provisioning.transport import QuickTransport
 from stacks.errors import SeatError
 from stacks.outputs import HandOverSeat
@@ -281,12 +281,6 @@ def _log_in(client: paramiko.SSHClient, line: Line, key: paramiko.PKey) -> None:
         raise SeatError(f"{where} refuses the organiser's key for {seat.user}") from error
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise SeatError(f"{where} began as SSH and broke off ({words(error)})", passing=True) from error
-
-
-def words(error: BaseException) -> str:
-    """An error of a library's as the inside of a sentence."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(text.split())
 
 
 def _broken(error: BaseException) -> SeatError:

@@ -15,6 +15,8 @@ _RUN_SECONDS = 600.0
 
 
 def _over(inventory: Inventory, task: str, title: str, work: fleet.Work) -> list[SeatResult]:
+    # A short process makes little that only a search for cycles would free; the search, and the one at its end over all
+    # that was loaded, cost more than anything else that is not the machines' own.
     gc.freeze()
     gc.disable()
     key = remote.read_key(inventory.secrets.organiser_key)
