@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft4Validator
 
 from rehearsal import sshd
 from stacks import access, aws, azure, boot
@@ -77,8 +78,6 @@ def validate(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
         (schema,) = (folder / "root").rglob("schema-cloud-config-v1.json")
 
     def with_schema(path: Path) -> str:
-        from jsonschema import Draft4Validator
-
         found = Draft4Validator(json.loads(schema.read_text())).iter_errors(yaml.safe_load(path.read_text()))
         return "\n".join(error.message for error in found)
 
