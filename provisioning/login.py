@@ -1,17 +1,21 @@
 """Prove that a seat's Jupyter lets in its participant and nobody else, over the way that the participant comes.
 
+Logged in like that, what its kernels do can be asked.
+
 Two requests go out together and a third follows: over a long way each costs a round trip.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.cookies import CookieError, Morsel, SimpleCookie
+from typing import TypeVar
 from urllib.parse import urlencode
 
 import paramiko
@@ -28,24 +32,54 @@ _XSRF = "proof"
 _MOST_BYTES = 1_000_000  # of all answers; a login page has some 10,000
 
 
-def prove(remote: Remote, secrets: SeatSecrets, *, token: str = "") -> datetime | None:
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Login:
+    """What a login gave: the headers that further requests need, and the machine's clock where Jupyter told it."""
+
+    headers: Mapping[str, str] = field(repr=False)
+    clock: datetime | None
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """A seat's kernels. `idle_seconds` is how long the last one has done nothing; None where there is none."""
+
+    count: int
+    busy: int
+    idle_seconds: float | None
+
+
+def prove(remote: Remote, secrets: SeatSecrets, *, token: str = "") -> Login:
     """Prove that strangers are refused and that the seat's password (or token) is let in. Raises SeatError.
 
-    Returns what the machine's clock says, where Jupyter told it. What restarting Jupyter may heal is a NotServedError.
+    What restarting Jupyter may heal is a NotServedError.
     """
+    return _exchange(remote, lambda exchange: _prove(exchange, secrets, token))
+
+
+def kernels(remote: Remote, login: Login) -> Kernels:
+    """What the seat's kernels do. Raises NotServedError, also where the login is over."""
+    return _exchange(remote, lambda exchange: _kernels(exchange, login))
+
+
+def _exchange(remote: Remote, work: Callable[[_Exchange], T]) -> T:
     with remote.forward(seconds=ANSWER_SECONDS) as channel:
         try:
-            return _prove(_Exchange(channel, remote.until(ANSWER_SECONDS)), secrets, token)
+            return work(_Exchange(channel, remote.until(ANSWER_SECONDS)))
         except TimeoutError:
             raise NotServedError(f"Jupyter did not answer within {ANSWER_SECONDS:.0f} seconds") from None
-        except (ValueError, TypeError, CookieError, paramiko.SSHException, OSError, EOFError) as error:
+        except (ValueError, TypeError, KeyError, CookieError, paramiko.SSHException, OSError, EOFError) as error:
             raise NotServedError(f"Jupyter's answer broke off, or is none of Jupyter's ({words(error)})") from error
 
 
-def _prove(exchange: _Exchange, secrets: SeatSecrets, token: str) -> datetime | None:
+def _prove(exchange: _Exchange, secrets: SeatSecrets, token: str) -> Login:
     exchange.ask("GET", "/api/status")
+    by_token = {"Authorization": f"token {token}"}
     if token:
-        exchange.ask("GET", "/api/status", {"Authorization": f"token {token}"})
+        exchange.ask("GET", "/api/status", by_token)
     else:
         form = urlencode({"_xsrf": _XSRF, "password": str(secrets.password)})
         headers = {"Cookie": f"_xsrf={_XSRF}", "Content-Type": "application/x-www-form-urlencoded"}
@@ -56,7 +90,7 @@ def _prove(exchange: _Exchange, secrets: SeatSecrets, token: str) -> datetime | 
     if token:
         if login.status != HTTPStatus.OK:
             raise NotServedError("Jupyter refuses its token; run `fab stop-notebook`, then this again")
-        return login.date
+        return Login(by_token, login.date)
     if login.status != HTTPStatus.FOUND:
         raise NotServedError("Jupyter refuses the seat's password; another program may hold its port")
     session = login.cookies
@@ -65,16 +99,36 @@ def _prove(exchange: _Exchange, secrets: SeatSecrets, token: str) -> datetime | 
             "the participant's browser would forget the login at once, because the machine's clock is far behind: "
             f"it says {login.date}. Set it right there, for example with `sudo timedatectl set-ntp true`"
         )
-    exchange.ask("GET", "/api/status", {"Cookie": "; ".join(f"{each.key}={each.value}" for each in session)})
+    by_cookie = {"Cookie": "; ".join(f"{each.key}={each.value}" for each in session)}
+    exchange.ask("GET", "/api/status", by_cookie)
     if exchange.answer().status != HTTPStatus.OK:
         raise NotServedError("Jupyter took the seat's password and then forgot it")
-    return login.date
+    return Login(by_cookie, login.date)
+
+
+def _kernels(exchange: _Exchange, login: Login) -> Kernels:
+    # Else Jupyter would take our look for somebody's work (jupyter_server, /api/status, last_activity).
+    exchange.ask("GET", "/api/kernels?no_track_activity=1", login.headers)
+    answer = exchange.answer()
+    if answer.status != HTTPStatus.OK:
+        raise NotServedError("Jupyter has ended the login")
+    found = json.loads(answer.body)
+    busy = sum(each["execution_state"] == "busy" for each in found)
+    last = max((_moment(each["last_activity"]) for each in found), default=None)
+    now = answer.date or datetime.now(timezone.utc)
+    return Kernels(len(found), busy, None if last is None else max((now - last).total_seconds(), 0.0))
+
+
+def _moment(text: str) -> datetime:
+    """A moment as Jupyter writes it, 2026-11-25T16:30:00.123456Z; older Pythons know no Z."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 @dataclass(frozen=True)
 class _Answer:
     status: int
     headers: tuple[tuple[str, str], ...]  # their names in lower case
+    body: bytes
 
     @property
     def date(self) -> datetime | None:
@@ -120,8 +174,8 @@ class _Exchange:
         length = int(next((value for name, value in headers if name == "content-length"), "0"))
         while len(self._unread) < length:
             self._receive()
-        self._unread = self._unread[length:]
-        return _Answer(int(rest[:3]), tuple(headers))
+        body, self._unread = self._unread[:length], self._unread[length:]
+        return _Answer(int(rest[:3]), tuple(headers), body)
 
     def _line(self) -> str:
         while b"\n" not in self._unread:

@@ -1,4 +1,4 @@
-"""A seat's Jupyter: start, stop, look.
+"""A seat's Jupyter: start, stop, its log.
 
 Jupyter is told its password by the hash alone, in the file that `jupyter server password` writes. Started is only what
 a login proved (login.py).
@@ -6,15 +6,13 @@ a login proved (login.py).
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import Literal
 
 from provisioning.login import prove
 from provisioning.materials import Materials
 from provisioning.remote import NotServedError, Remote
-from stacks.errors import SeatError
 from stacks.folders import PROJECT_ROOT
 from stacks.outputs import HandOver, SeatSecrets
 
@@ -41,6 +39,7 @@ SHORT_SECONDS = 30.0
 MOST_CLOCK_SECONDS = 120  # a machine's clock may differ so much from this computer's, which may be wrong itself
 
 Outcome = Literal["changed", "unchanged"]
+Guard = Literal["password", "token", "as it is"]  # what a participant needs to get in; "as it is": what it was last
 
 
 @dataclass(frozen=True)
@@ -62,13 +61,14 @@ def start(
     secrets: SeatSecrets,
     *,
     materials: Materials | None = None,
-    token: bool = False,
+    guard: Guard = "password",
     only_running: bool = False,
+    anew: bool = False,
 ) -> Started:
-    """Lay the materials and start the seat's Jupyter with its password (or a token), or leave alone what is right.
+    """Lay the materials and start the seat's Jupyter behind its guard, or leave alone what is right.
 
     A Jupyter that has started is proved; one that ran already and fails the proof is started anew. With `only_running`
-    a stopped one is left alone. Raises SeatError.
+    a stopped one is left alone; with `anew` one that is right is started anew as well. Raises SeatError.
     """
     laid = materials or Materials()
     parameters = {
@@ -81,10 +81,11 @@ def start(
         "interface": handover.interface,
         "workdir": handover.workdir,
         "port": str(remote.seat.notebook_port),
-        "mode": "token" if token else "password",
+        "mode": guard,
         "password_hash": str(secrets.password_hash),
         "seconds": str(START_SECONDS),
         "only_running": "yes" if only_running else "no",
+        "anew": "yes" if anew else "no",
     }
     offers = {"materials": lambda: laid.archive, "requirements": REQUIREMENTS.read_bytes}
     longest = BOOT_SECONDS + MATERIALS_SECONDS + INSTALL_SECONDS + START_SECONDS + SHORT_SECONDS
@@ -93,19 +94,19 @@ def start(
         if answer["state"] == "stopped":
             return Started("unchanged", running=False)
         try:
-            clock = prove(remote, secrets, token=answer["token"])
+            login = prove(remote, secrets, token=answer["token"])
         except NotServedError:
             if answer["state"] == "changed":
                 raise
             talk.say(b"anew\n")  # it runs and does not work
             answer = talk.answer(offers)
-            clock = prove(remote, secrets, token=answer["token"])
+            login = prove(remote, secrets, token=answer["token"])
     changed = answer["state"] == "changed" or answer["laid"] == "yes"
-    return Started("changed" if changed else "unchanged", token=answer["token"], note=_clock_note(clock))
+    return Started("changed" if changed else "unchanged", token=answer["token"], note=clock_note(login.clock))
 
 
-def _clock_note(clock: datetime | None) -> str:
-    """What is wrong with the machine's clock, or ""."""
+def clock_note(clock: datetime | None) -> str:
+    """What is wrong with the machine's clock, as a sentence; "" where nothing is."""
     ahead = (clock - datetime.now(timezone.utc)).total_seconds() if clock else 0.0
     if abs(ahead) <= MOST_CLOCK_SECONDS:
         return ""
@@ -121,17 +122,6 @@ def stop(remote: Remote) -> Outcome:
     return "changed" if remote.script("stop", {}, seconds=SHORT_SECONDS)["state"] == "changed" else "unchanged"
 
 
-def status(remote: Remote, secrets: SeatSecrets) -> dict[str, Any]:
-    """How the seat is; changes nothing. `state` is running, stopped or died; a running one is proved by a login.
-
-    `password`: yes (the stack's), token, other (set by hand) or no. Raises SeatError where the machine can't be asked,
-    and where Jupyter runs but does not let its participant in.
-    """
-    answer = remote.script("status", {"password_hash": str(secrets.password_hash)}, seconds=SHORT_SECONDS)
-    if answer["state"] == "died":
-        raise SeatError("Jupyter has died; `fab start-notebook` starts it", evidence=answer.get("log", ""))
-    if answer.get("since"):
-        answer["since"] = time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(int(answer["since"])))
-    if answer["state"] == "running" and answer["password"] == "yes":  # noqa: S105 (an answer)
-        answer["note"] = _clock_note(prove(remote, secrets))
-    return answer
+def logs(remote: Remote, *, lines: int) -> str:
+    """The last lines of the log of the seat's Jupyter, "" where it never ran. Raises SeatError."""
+    return str(remote.script("logs", {"lines": str(lines)}, seconds=SHORT_SECONDS)["log"])

@@ -85,6 +85,10 @@ class Remote:
             except SeatError as error:
                 raise SeatError(f"{error}; the command may have begun", evidence=error.evidence) from error
 
+    def close(self) -> None:
+        """End the connection, from any thread: what waits on it raises SeatError."""
+        self._transport.close()
+
     @contextmanager
     def forward(self, *, seconds: float) -> Iterator[paramiko.Channel]:
         """A channel to the seat's notebook port, through this SSH connection: the way its participant comes.
@@ -135,6 +139,11 @@ class Talk:
         self._seconds = seconds
         self._unread = bytearray()
         self._seen = bytearray()  # the tail of what was no answer
+
+    def allow(self, seconds: float) -> None:
+        """Be patient with it for so many seconds from now, whatever was said before."""
+        self._deadline = time.monotonic() + seconds
+        self._seconds = seconds
 
     def say(self, data: bytes) -> None:
         """Send to its standard input. Where it has ended and takes no more, `answer` says why."""

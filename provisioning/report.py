@@ -86,10 +86,10 @@ def show(
             print(f"{_coloured(result.seat.id, '33')}: {note}.")
     for result in (result for result in bad if result.reason):
         print(f"{_coloured(result.seat.id, '1')}: {result.reason}.")
-        for line in _harmless(result.evidence).splitlines():
+        for line in harmless(result.evidence).splitlines():
             print(_coloured(f"    {line}", _DIM))
     good, all_ = len(results) - len(bad), len(results)
-    print(f"{good} of {all_} seat{'s' * (all_ > 1)} {'is' if good == 1 else 'are'} well.")
+    print(f"{good} of {all_} seat{'s' * (all_ > 1)} {'is' if 1 in (good, all_) else 'are'} well.")
     if bad:
         print(f"Again for the others: {again} --failed")
 
@@ -99,10 +99,10 @@ def show_output(results: Sequence[SeatResult]) -> None:
     for result in results:
         how = f"exit {result.details['exit']}" if "exit" in result.details else result.reason
         print(f"== {result.seat.id}: {how}")
-        print(_harmless(str(result.details.get("output", result.evidence)).rstrip("\n")))
+        print(harmless(str(result.details.get("output", result.evidence)).rstrip("\n")))
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
     """What a machine printed, without what would steer the organiser's terminal: it is its participant's machine."""
     return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
 

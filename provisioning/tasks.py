@@ -6,10 +6,10 @@ Everything but the decorator is imported when a task runs, so that `fab --list` 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from invoke import Context, Exit, task
 
@@ -59,8 +59,29 @@ def _load(
     return found
 
 
-def _gib(mib: str | None) -> str:
-    return f"{int(mib) / 1024:.1f} GiB" if mib else ""
+def _told(value: object, unit: str = "") -> str:
+    return "" if value is None else f"{value}{unit}"
+
+
+def _free(free_mib: int | None, all_mib: int | None) -> str:
+    """What is free of a disk or a memory, as "95 of 150 GiB"."""
+    if free_mib is None or not all_mib:
+        return ""
+    return f"{free_mib / 1024:.{0 if free_mib >= 10240 else 1}f} of {all_mib / 1024:.0f} GiB"
+
+
+def _kernels(details: Mapping[str, Any]) -> str:
+    count, busy = details.get("kernels"), details.get("busy")
+    return "" if count is None else f"{count}, {busy} busy" if busy else str(count)
+
+
+def _number(text: str, option: str, least: int, most: int) -> int:
+    """An option's number. Raises RequestError."""
+    from stacks.errors import RequestError
+
+    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        raise RequestError(f"--{option} {text[:40]!r} is no number that fits; expected {least} to {most}.")
+    return int(text)
 
 
 def _end(code: int) -> None:
@@ -110,19 +131,67 @@ def stop_notebook(
 def status(
     _: Context, only: str = "", failed: bool = False, stack: str = "", wait: str = "", json: bool = False
 ) -> None:
-    """Show how each seat is: SSH, Jupyter, password, disk. Changes nothing. Example: fab status --json"""
+    """Show how each seat is: Jupyter, password, tunnels, kernels, disk, memory. Example: fab status --json"""
     with _borders():
         from provisioning import report, verbs
 
         inventory = _load(stack, only, task="status", failed=failed, wait=wait, json=json)
         results = verbs.status(inventory)
         columns = {
-            "Since": lambda result: str(result.details.get("since", ""))[5:],  # without the year
             "Password": lambda result: str(result.details.get("password", "")),
-            "Disk free": lambda result: _gib(result.details.get("free_mib")),
+            "Tunnels": lambda result: _told(result.details.get("tunnels")),
+            "Kernels": lambda result: _kernels(result.details),
+            "Idle": lambda result: _told(result.details.get("idle_minutes"), " min"),
+            "Disk free": lambda result: _free(result.details.get("free_mib"), result.details.get("disk_mib")),
+            "Memory free": lambda result: _free(
+                result.details.get("memory_free_mib"), result.details.get("memory_mib")
+            ),
         }
+        if any(result.details.get("gpu") for result in results):
+            columns["GPU"] = lambda result: str(result.details.get("gpu") or "")
         report.show(inventory.stack, results, columns, as_json=json, again=f"fab status --stack {inventory.stack}")
         _end(report.exit_code(results))
+
+
+@task(help=_FLEET)
+def restart_notebook(
+    _: Context, only: str = "", failed: bool = False, stack: str = "", wait: str = "", json: bool = False
+) -> None:
+    """End each seat's Jupyter, kernels with it, and start it as it was. Example: fab restart-notebook --only ada"""
+    with _borders():
+        from provisioning import report, verbs
+
+        inventory = _load(stack, only, task="restart-notebook", failed=failed, wait=wait, json=json)
+        results = verbs.restart_notebook(inventory)
+        again = f"fab restart-notebook --stack {inventory.stack}"
+        report.show(inventory.stack, results, {}, as_json=json, again=again)
+        _end(report.exit_code(results))
+
+
+@task(help={**_COMMON, "lines": "how many lines of each; 40, if left out", "wait": _WAIT, "json": _JSON})
+def logs(_: Context, only: str = "", stack: str = "", lines: str = "", wait: str = "", json: bool = False) -> None:
+    """Show the last lines of each seat's Jupyter's log. Example: fab logs --only ada --lines 100"""
+    with _borders():
+        from provisioning import report, verbs
+
+        wanted = _number(lines, "lines", 1, 10_000) if lines else 40
+        inventory = _load(stack, only, wait=wait)
+        results = verbs.logs(inventory, lines=wanted)
+        if json:
+            report.show(inventory.stack, results, {}, as_json=True, again="")
+        else:
+            report.show_output(results)
+        _end(report.exit_code(results))
+
+
+@task(help={**_COMMON, "every": "seconds between two looks at a seat; 5, if left out", "wait": _WAIT})
+def watch(_: Context, only: str = "", stack: str = "", every: str = "", wait: str = "") -> None:
+    """Show how each seat is, live, those in need first; Ctrl-C ends. Example: fab watch --every 10"""
+    with _borders():
+        from provisioning import watch as watching
+
+        seconds = _number(every, "every", 1, 3600) if every else 5
+        watching.show(_load(stack, only, wait=wait), every=seconds)
 
 
 @task(help={**_COMMON, "generate": "make a new password for each seat instead of asking for one", "json": _JSON})
@@ -141,10 +210,10 @@ def set_password(_: Context, only: str = "", stack: str = "", generate: bool = F
         _end(report.exit_code(results))
 
 
-@task(positional=["command"], help={**_FLEET, "command": "a shell command, run in each home"})
+@task(positional=["command"], help={**_FLEET, "command": "a shell command, run in each home; or put it behind --"})
 def run(
     _: Context,
-    command: str,
+    command: str = "",
     *,
     only: str = "",
     failed: bool = False,
@@ -152,10 +221,13 @@ def run(
     wait: str = "",
     json: bool = False,
 ) -> None:
-    """Run a command on each seat and show what it prints. Example: fab run "df -h ." --only ada"""
+    """Run a command on each seat and show what it prints. Example: fab run --only ada -- df -h ."""
     with _borders():
         from provisioning import report, verbs
+        from stacks.errors import RequestError
 
+        if not command:
+            raise RequestError('`fab run` was given no command; for example: fab run -- df -h . (or fab run "df -h .")')
         inventory = _load(stack, only, task="run", failed=failed, wait=wait, json=json)
         results = verbs.run(inventory, command)
         if not json:

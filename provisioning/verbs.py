@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from typing import Any
 
-from provisioning import fleet, last_run, notebook, passwords, remote, report
+from provisioning import fleet, last_run, looking, notebook, passwords, remote, report
 from provisioning.fleet import SeatResult
 from provisioning.inventory import Inventory
 from provisioning.materials import Materials
 from stacks import clients
+from stacks.errors import SeatError
 
 _RUN_SECONDS = 600.0
 
@@ -33,7 +35,9 @@ def start_notebook(inventory: Inventory, *, token: bool = False) -> list[SeatRes
 
     def work(seat: remote.Remote) -> tuple[fleet.Outcome, dict[str, Any]]:
         secrets = inventory.secrets.seats[seat.seat.id]
-        started = notebook.start(seat, inventory.handover, secrets, materials=materials, token=token)
+        started = notebook.start(
+            seat, inventory.handover, secrets, materials=materials, guard="token" if token else "password"
+        )
         url = clients.url(seat.seat) + (f"/?token={started.token}" if started.token else "")
         return started.outcome, {"url": url, "note": started.note}
 
@@ -49,10 +53,34 @@ def status(inventory: Inventory) -> list[SeatResult]:
     """Look at every seat; a running Jupyter is proved by a login."""
 
     def work(seat: remote.Remote) -> tuple[fleet.Outcome, dict[str, Any]]:
-        seen = notebook.status(seat, inventory.secrets.seats[seat.seat.id])
-        return "unchanged", {**seen, "url": clients.url(seat.seat)}
+        with contextlib.closing(looking.looks(seat, inventory.secrets.seats[seat.seat.id])) as looks:
+            seen = next(looks)
+        if seen.fault:
+            raise SeatError(seen.fault, evidence=seen.evidence)
+        return "unchanged", {**seen.facts, "note": seen.note, "url": clients.url(seat.seat)}
 
     return _over(inventory, "status", "Looking", work)
+
+
+def logs(inventory: Inventory, *, lines: int) -> list[SeatResult]:
+    """The last lines of the log of every seat's Jupyter, as `output`."""
+
+    def work(seat: remote.Remote) -> tuple[fleet.Outcome, dict[str, Any]]:
+        return "unchanged", {"output": notebook.logs(seat, lines=lines)}
+
+    return _over(inventory, "logs", "Reading logs", work)
+
+
+def restart_notebook(inventory: Inventory) -> list[SeatResult]:
+    """End every seat's Jupyter, kernels with it, and start it as it was: with its password, or its token."""
+
+    def work(seat: remote.Remote) -> tuple[fleet.Outcome, dict[str, Any]]:
+        secrets = inventory.secrets.seats[seat.seat.id]
+        started = notebook.start(seat, inventory.handover, secrets, guard="as it is", anew=True)
+        url = clients.url(seat.seat) + (f"/?token={started.token}" if started.token else "")
+        return started.outcome, {"state": "restarted", "url": url, "note": started.note}
+
+    return _over(inventory, "restart-notebook", "Restarting notebooks", work)
 
 
 def run(inventory: Inventory, command: str) -> list[SeatResult]:

@@ -57,14 +57,15 @@ slurp() {
   done <"$1"
 }
 
-# free_mib: set free to the MiB that are free for the home. What is mounted, and where, may have a space in its name; the
-# per cent stand behind what is free.
+# free_mib: set free to the MiB that are free for the home, and disk to all it has. What is mounted, and where, may have
+# a space in its name; before the per cent stand all, used and free.
 free_mib() {
   free=0
+  disk=0
   # shellcheck disable=SC2046 # the words of df's lines
   set -- $(df -Pk "$HOME" 2>/dev/null)
-  while [ $# -ge 2 ]; do
-    case $2 in [0-9]*%) free=$(($1 / 1024)) && return ;; esac
+  while [ $# -ge 4 ]; do
+    case $4 in [0-9]*%) free=$(($3 / 1024)) disk=$(($1 / 1024)) && return ;; esac
     shift
   done
 }

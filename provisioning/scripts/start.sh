@@ -2,8 +2,9 @@
 # Lay the class materials and start this seat's Jupyter, or leave alone what is as it should be.
 # Parameters: materials (the version that should lie there, "" for none), git_url (where they are fetched, "" where the
 # organiser sends them), candidates, pythons and environments (places of jupyter and of Python, and folders of
-# environments that are kernels, a line each), boot_seconds, interface, workdir, port, mode (password or token),
-# password_hash, seconds (how long Jupyter may take to listen), only_running (yes: leave a stopped one stopped).
+# environments that are kernels, a line each), boot_seconds, interface, workdir, port, mode (password, token or as it is),
+# password_hash, seconds (how long Jupyter may take to listen), only_running (yes: leave a stopped one stopped), anew
+# (yes: start one anew that is as it should be).
 # It asks for `materials`, an archive, and for `requirements`, of a Jupyter to install. After its answer it listens: on
 # the word `anew` it starts Jupyter anew and answers again.
 
@@ -146,6 +147,9 @@ detached() {
 # settings_now: everything that a change of makes Jupyter start anew. Sets wanted and text.
 settings_now() {
   slurp "$config"
+  if [ "$mode" = 'as it is' ]; then
+    case $content in *'"token"'*) mode=token ;; *) mode=password ;; esac
+  fi
   if [ "$mode" = token ]; then
     case $content in
       *'"token"'*) text=$content ;; # a token lives until a password takes its place
@@ -247,7 +251,6 @@ main() {
   register_kernels
   settings_now
   cd "$HOME/$workdir" 2>/dev/null || fail "the working directory $workdir can't be made; something else has that name, or the disk is full"
-  anew=no
   while :; do
     start "$anew"
     token=
