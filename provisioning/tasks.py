@@ -59,20 +59,16 @@ def _load(
     return found
 
 
-def _told(value: object, unit: str = "") -> str:
-    return "" if value is None else f"{value}{unit}"
-
-
-def _free(free_mib: int | None, all_mib: int | None) -> str:
-    """What is free of a disk or a memory, as "95 of 150 GiB"."""
-    if free_mib is None or not all_mib:
-        return ""
-    return f"{free_mib / 1024:.{0 if free_mib >= 10240 else 1}f} of {all_mib / 1024:.0f} GiB"
+def _gib(mib: int | None) -> str:
+    return "" if mib is None else f"{mib / 1024:.{0 if mib >= 10240 else 1}f} GiB"
 
 
 def _kernels(details: Mapping[str, Any]) -> str:
-    count, busy = details.get("kernels"), details.get("busy")
-    return "" if count is None else f"{count}, {busy} busy" if busy else str(count)
+    """As "2, 1 busy" or "2, idle 12 min"."""
+    count, busy, idle = (details.get(name) for name in ("kernels", "busy", "idle_minutes"))
+    if count is None:
+        return ""
+    return f"{count}, {busy} busy" if busy else f"{count}, idle {idle} min" if idle else str(count)
 
 
 def _number(text: str, option: str, least: int, most: int) -> int:
@@ -138,17 +134,15 @@ def status(
         inventory = _load(stack, only, task="status", failed=failed, wait=wait, json=json)
         results = verbs.status(inventory)
         columns = {
-            "Password": lambda result: str(result.details.get("password", "")),
-            "Tunnels": lambda result: _told(result.details.get("tunnels")),
+            "Tunnels": lambda result: str(result.details.get("tunnels", "")),
             "Kernels": lambda result: _kernels(result.details),
-            "Idle": lambda result: _told(result.details.get("idle_minutes"), " min"),
-            "Disk free": lambda result: _free(result.details.get("free_mib"), result.details.get("disk_mib")),
-            "Memory free": lambda result: _free(
-                result.details.get("memory_free_mib"), result.details.get("memory_mib")
-            ),
+            "Disk": lambda result: _gib(result.details.get("free_mib")),
+            "Memory": lambda result: _gib(result.details.get("memory_free_mib")),
         }
         if any(result.details.get("gpu") for result in results):
             columns["GPU"] = lambda result: str(result.details.get("gpu") or "")
+        if any(result.details.get("password") != "yes" for result in results if result.is_well):
+            columns["Password"] = lambda result: str(result.details.get("password", ""))
         report.show(inventory.stack, results, columns, as_json=json, again=f"fab status --stack {inventory.stack}")
         _end(report.exit_code(results))
 
@@ -210,7 +204,7 @@ def set_password(_: Context, only: str = "", stack: str = "", generate: bool = F
         _end(report.exit_code(results))
 
 
-@task(positional=["command"], help={**_FLEET, "command": "a shell command, run in each home; or put it behind --"})
+@task(help={**_FLEET, "command": "a shell command, run in each home; or put it behind --, as in the example"})
 def run(
     _: Context,
     command: str = "",
@@ -227,13 +221,13 @@ def run(
         from stacks.errors import RequestError
 
         if not command:
-            raise RequestError('`fab run` was given no command; for example: fab run -- df -h . (or fab run "df -h .")')
+            raise RequestError("`fab run` was given no command; for example: fab run -- df -h .")
         inventory = _load(stack, only, task="run", failed=failed, wait=wait, json=json)
         results = verbs.run(inventory, command)
         if not json:
             report.show_output(results)
         columns = {"Exit": lambda result: str(result.details.get("exit", ""))}
-        again = f"fab run {shlex.quote(command)} --stack {inventory.stack}"
+        again = f"fab run --command {shlex.quote(command)} --stack {inventory.stack}"
         report.show(inventory.stack, results, columns, as_json=json, again=again)
         _end(report.exit_code(results))
 

@@ -210,17 +210,17 @@ def test_a_link_of_10_kb_a_second(running: Project, ssh_port: int) -> None:
 
 def test_an_output_of_50_mb(running: Project) -> None:
     command = "head -c 50000000 /dev/zero | tr '\\000' x; echo; echo the end"
-    seat = running.fab_json("run", command, "--only", "ada")["ada"]
+    seat = running.fab_json("run", "--command", command, "--only", "ada")["ada"]
     assert seat["outcome"] == "unchanged"
     assert len(seat["output"]) == 1_000_000
     assert seat["output"].endswith("xxx\nthe end\n")
 
 
 def test_a_command_that_is_cut_short_is_not_run_again(running: Project) -> None:
-    seat = running.fab_json("run", "echo once >>runs; kill -9 $$", "--only", "ada")["ada"]
+    seat = running.fab_json("run", "--command", "echo once >>runs; kill -9 $$", "--only", "ada")["ada"]
     assert seat["outcome"] == "failed"
     assert seat.get("exit") == 137 or "was ended by a signal" in seat["reason"]
-    seat = running.fab_json("run", "echo once >>runs; kill -9 $PPID; sleep 5", "--only", "ada")["ada"]
+    seat = running.fab_json("run", "--command", "echo once >>runs; kill -9 $PPID; sleep 5", "--only", "ada")["ada"]
     assert seat["outcome"] == "failed"
     assert seat["reason"].endswith("the command may have begun")
     runs = running.machine("ada") / "home/runs"
@@ -293,7 +293,7 @@ def test_a_file_name_that_is_no_utf_8(running: Project) -> None:
     with open(work + b"/caf\xe9.ipynb", "w") as file:
         file.write("{}")
     assert running.fab_json("start-notebook", "--only", "ada")["ada"]["outcome"] == "unchanged"
-    assert running.fab_json("run", "ls learnml", "--only", "ada")["ada"]["output"] == "caf\ufffd.ipynb\n"
-    shown = running.fab("run", "ls learnml", "--only", "ada")
+    assert running.fab_json("run", "--command", "ls learnml", "--only", "ada")["ada"]["output"] == "caf\ufffd.ipynb\n"
+    shown = running.fab("run", "--only", "ada", "--", "ls", "learnml")
     assert "caf\ufffd.ipynb" in shown.stdout
     os.unlink(work + b"/caf\xe9.ipynb")

@@ -251,11 +251,11 @@ def test_token_is_the_way_without_a_password(running: Project) -> None:
 
 
 def test_run_a_command_everywhere(running: Project) -> None:
-    done = running.fab("run", "pwd; echo $((6 * 7)) >&2")
+    done = running.fab("run", "--command", "pwd; echo $((6 * 7)) >&2")
     assert done.returncode == 0
     for id_ in ("ada", "bose", "curie"):
         assert f"== {id_}: exit 0\n{running.machine(id_)}/home\n42\n" in done.stdout
-    failed = running.fab("run", "exit 3", "--only", "ada")
+    failed = running.fab("run", "--only", "ada", "--", "exit", "3")
     assert failed.returncode == 1
     assert "== ada: exit 3" in failed.stdout
 
