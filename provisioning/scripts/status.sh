@@ -11,8 +11,8 @@ main() {
   esac
   free_mib
   if running; then
-    # When the settings were taken up; GNU's stat, or BSD's.
-    since=$(stat -c %Y "$own/settings" 2>/dev/null || stat -f %m "$own/settings" 2>/dev/null)
+    # When this process began, whoever started it; GNU's stat, or BSD's.
+    since=$(stat -c %Y "$own/notebook.pid" 2>/dev/null || stat -f %m "$own/notebook.pid" 2>/dev/null)
     reply running pid "$pid" password "$password" free_mib "$free" since "$since"
   elif [ -f "$own/notebook.pid" ]; then
     reply died password "$password" free_mib "$free" log "$(tail -n 8 "$own/notebook.log" 2>/dev/null)"
