@@ -12,6 +12,8 @@ umask 077
 own=$HOME/.local/share/seminar            # pid, settings and log of this seat's Jupyter
 runtime=$HOME/.local/share/jupyter/runtime # Jupyter's default on Linux; named, so that macOS has it there too
 config=$HOME/.jupyter/jupyter_server_config.json
+units=$HOME/.config/systemd/user
+unit=seminar-notebook.service              # this seat's Jupyter, where systemd keeps it running
 newline='
 '
 
@@ -122,11 +124,23 @@ running() {
   [ -n "$pid" ] && alive "$pid"
 }
 
+# managed: whether systemd keeps this seat's Jupyter running: the user's own one, where it stays when nobody is logged in.
+# The machines of a rehearsal are one user's, who has one systemd at most.
+managed() {
+  [ -z "${SEMINAR_MACHINE-}" ] && [ -S "${XDG_RUNTIME_DIR-}/systemd/private" ] && [ -e "/var/lib/systemd/linger/$LOGNAME" ]
+}
+
+# starts_itself: whether systemd starts Jupyter when the machine does, and when it ends otherwise than by a stop.
+starts_itself() {
+  [ -L "$units/default.target.wants/$unit" ]
+}
+
 # end_jupyter: end it gently, then by force. Its kernels end with it.
 end_jupyter() {
-  kill -TERM "$pid" 2>/dev/null
+  managed && systemctl --user --quiet disable --now "$unit" 2>/dev/null
   tries=0
   while alive "$pid"; do
+    [ "$tries" -eq 0 ] && kill -TERM "$pid" 2>/dev/null
     tries=$((tries + 1))
     # Jupyter gives its kernels 5 seconds.
     [ "$tries" -eq 80 ] && kill -s KILL -- "-$pid" 2>/dev/null

@@ -166,22 +166,70 @@ settings_now() {
   wanted="$jupyter $interface $port $workdir $text"
 }
 
-# as_wanted: whether the Jupyter that runs was started whole with these settings. Their first line is its number.
+# as_wanted: whether the Jupyter that runs was started whole with these settings. Their first line is its number, or the
+# unit: systemd starts the same under other numbers.
 as_wanted() {
+  mark=$pid
+  managed && mark=$unit
   slurp "$own/settings"
-  [ "$content" = "$pid$newline$wanted" ]
+  [ "$content" = "$mark$newline$wanted" ]
 }
 
+# launch: start Jupyter; sets pid, and the mark of the settings.
 launch() {
-  : >"$own/notebook.log"
+  { :; } 2>/dev/null >"$own/notebook.log" || cannot_write "$own"
   as_root=
   [ "${LOGNAME-}" = root ] && as_root=--allow-root
-  umask 022 # the participant's files are made as everywhere
-  # shellcheck disable=SC2086 # empty for everyone but root
   # As `jupyter notebook` does it, without the Python that it starts in between.
-  JUPYTER_RUNTIME_DIR=$runtime detached "$jupyter-$interface" --no-browser --port="$port" $as_root \
-    --ServerApp.ip=127.0.0.1 --ServerApp.port_retries=0 --ServerApp.root_dir="$HOME/$workdir" \
-    </dev/null >"$own/notebook.log" 2>&1 3<&-
+  # shellcheck disable=SC2086 # empty for everyone but root
+  set -- "$jupyter-$interface" --no-browser --port="$port" $as_root \
+    --ServerApp.ip=127.0.0.1 --ServerApp.port_retries=0 --ServerApp.root_dir="$HOME/$workdir"
+  if managed; then
+    start_unit "$@"
+    return
+  fi
+  (umask 022 && JUPYTER_RUNTIME_DIR=$runtime detached "$@" </dev/null >"$own/notebook.log" 2>&1 3<&-) &
+  pid=$!
+  mark=$pid
+  if ! echo "$pid" 2>/dev/null >"$own/notebook.pid"; then
+    kill -TERM "$pid"
+    cannot_write "$own"
+  fi
+}
+
+# start_unit COMMAND...: have the user's systemd run it, from now on and after each start of the machine.
+start_unit() {
+  put "$units/$unit" "$(unit_text "$@")"
+  { :; } 2>/dev/null >"$own/settings" || cannot_write "$own"
+  mark=$unit
+  { systemctl --user --quiet enable "$unit" && systemctl --user restart "$unit"; } 2>"$own/systemd.log" ||
+    fail "the machine's systemd can't start Jupyter; 'systemctl --user status $unit' there says more" "$own/systemd.log"
+  pid=$(systemctl --user show --property=MainPID --value "$unit")
+}
+
+# unit_text COMMAND...: the unit. It has no secret, and the login's PATH, with which kernels find what the image has.
+# However often Jupyter ends it is started again. A kernel that takes up all memory ends alone, and no kernel outlives
+# its Jupyter. The umask is as everywhere.
+unit_text() {
+  cat <<'TEXT'
+[Unit]
+Description=Jupyter of this seat
+StartLimitIntervalSec=0
+[Service]
+Type=exec
+Environment=JUPYTER_RUNTIME_DIR=%h/.local/share/jupyter/runtime
+UMask=0022
+StandardOutput=append:%h/.local/share/seminar/notebook.log
+StandardError=inherit
+Restart=always
+RestartSec=2
+OOMPolicy=continue
+KillMode=mixed
+TimeoutStopSec=10
+ExecStart=:/bin/sh -c 'echo $$ >"$HOME/.local/share/seminar/notebook.pid"; PATH=$1; cd "$2" && shift 2 && exec "$@"' sh \
+TEXT
+  printf '%s\n' "$PATH" "$HOME/$workdir" "$@" | sed 's/[\\"]/\\&/g; s/%/%%/g; s/.*/  "&"/; $!s/$/ \\/'
+  printf '[Install]\nWantedBy=default.target\n'
 }
 
 # tell_why_it_ended: the reason in Jupyter's own log, as a sentence where it is a known one.
@@ -201,7 +249,7 @@ await_listening() {
   # Jupyter writes this file once it listens.
   until [ -s "$runtime/jpserver-$pid.json" ]; do
     if ! runs "$pid"; then
-      rm -f "$own/notebook.pid"
+      end_jupyter
       tell_why_it_ended
     fi
     tries=$((tries - 1))
@@ -226,22 +274,17 @@ start() {
   fi
   [ "$configured" = yes ] || put "$config" "$text"
   [ "$state" = changed ] || return 0
-  launch &
-  pid=$!
-  if ! echo "$pid" 2>/dev/null >"$own/notebook.pid"; then
-    kill -TERM "$pid"
-    cannot_write "$own"
-  fi
+  launch
   await_listening
   # Last: a start that was cut short has no settings of this process and is done anew.
-  printf '%s\n' "$pid" "$wanted" 2>/dev/null >"$own/settings" || cannot_write "$own"
+  printf '%s\n' "$mark" "$wanted" 2>/dev/null >"$own/settings" || cannot_write "$own"
 }
 
 main() {
   exec 3<&0 </dev/null
   make_folders "$own" "$runtime" "${config%/*}" "$HOME/$workdir"
   alone
-  if [ "$only_running" = yes ] && ! running; then
+  if [ "$only_running" = yes ] && ! running && ! starts_itself; then
     reply stopped
     return
   fi

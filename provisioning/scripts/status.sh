@@ -80,8 +80,8 @@ look() {
   set -- password "$password" free_mib "$free" disk_mib "$disk" memory_free_mib "$memory_free" memory_mib "$memory" \
     tunnels "$tunnels" gpus "$gpus"
   if running; then
-    # When the settings were taken up; GNU's stat, or BSD's.
-    since=$(stat -c %Y "$own/settings" 2>/dev/null || stat -f %m "$own/settings" 2>/dev/null)
+    # When this process began, whoever started it; GNU's stat, or BSD's.
+    since=$(stat -c %Y "$own/notebook.pid" 2>/dev/null || stat -f %m "$own/notebook.pid" 2>/dev/null)
     reply running "$@" pid "$pid" since "$since" token "$token"
   elif [ -f "$own/notebook.pid" ]; then
     reply died "$@" log "$(tail -n 8 "$own/notebook.log" 2>/dev/null)"

@@ -3,7 +3,7 @@
 
 main() {
   alone
-  if running; then
+  if running || starts_itself; then
     end_jupyter
     reply changed
   else

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-LIB = Path("provisioning/scripts/lib.sh").resolve()
+LIB, START = (Path(f"provisioning/scripts/{name}.sh").resolve() for name in ("lib", "start"))
 SHELLS = [words for words in (["dash"], ["bash", "--posix"], ["busybox", "sh"]) if shutil.which(words[0])]
 TEXTS = ["plain", "a \\d", '"quoted"', '\\"', "tab\tand\nlines\n\nmore", "größe – 李", "\x1b[31mred", "$HOME `id`", ""]
 
@@ -78,3 +79,20 @@ def test_one_at_a_time_also_over_a_dead_run_s_lock(shell: list[str], tmp_path: P
     for (first, one), (second, other) in zip(seen[::2], seen[1::2], strict=True):
         assert (first, second) == ("in", "out")
         assert one == other
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_a_unit_takes_any_word_and_waits_for_no_limit(shell: list[str], tmp_path: Path) -> None:
+    words = ['/opt/a 100% \\n "own" ${HOME}\'s/jupyter-notebook', "--port=8888"]
+    given = " ".join(shlex.quote(word) for word in words)
+    text = run(shell, tmp_path, f"{START.read_text()}\nworkdir=learnml; unit_text {given}").stdout
+    lines = text.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("ExecStart=:"))  # `:` leaves $ alone
+    told = lines[first + 2 : lines.index("[Install]")]
+    assert told == [
+        f'  "{tmp_path}/learnml" \\',
+        '  "/opt/a 100%% \\\\n \\"own\\" ${HOME}\'s/jupyter-notebook" \\',
+        '  "--port=8888"',
+    ]
+    assert {"Restart=always", "StartLimitIntervalSec=0", "KillMode=mixed", "OOMPolicy=continue"} <= set(lines)
+    assert lines[-1] == "WantedBy=default.target"
