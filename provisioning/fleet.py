@@ -55,16 +55,17 @@ def over(
     work: Work,
     *,
     connect_seconds: float,
+    seat_seconds: float = SEAT_SECONDS,
     done: Callable[[SeatResult], None] = lambda _: None,
 ) -> list[SeatResult]:
     """Connect to every seat and do the work there; returns a result for each, in the order of the seats.
 
-    A machine has `connect_seconds` to greet. `done` is called in this thread as each seat ends. Ctrl-C ends the
-    waiting: seats not done are `interrupted`.
+    A machine has `connect_seconds` to greet, and `seat_seconds` for the work with all its tries. `done` is called in
+    this thread as each seat ends. Ctrl-C ends the waiting: seats not done are `interrupted`.
     """
     results: dict[str, SeatResult] = {}
     with Dialler(connect_seconds) as dialler:
-        run = _Run(seats, key, work, dialler)
+        run = _Run(seats, key, work, dialler, seat_seconds)
         try:
             while len(results) < len(seats):
                 for result in run.step():
@@ -83,7 +84,10 @@ def over(
 class _Run:
     """One pass over the seats: who waits, who is dialled, who is at work."""
 
-    def __init__(self, seats: Sequence[HandOverSeat], key: paramiko.PKey, work: Work, dialler: Dialler) -> None:
+    def __init__(
+        self, seats: Sequence[HandOverSeat], key: paramiko.PKey, work: Work, dialler: Dialler, seat_seconds: float
+    ) -> None:
+        self._seat_seconds = seat_seconds
         self._key = key
         self._work = work
         self._dialler = dialler
@@ -148,7 +152,7 @@ class _Run:
     def _one(self, line: Line) -> SeatResult | Line:
         """Do the work over the line. Returns it, closed, where that is to be tried again over another."""
         seat = line.seat
-        deadline = self._greeted.setdefault(seat.id, time.monotonic()) + SEAT_SECONDS
+        deadline = self._greeted.setdefault(seat.id, time.monotonic()) + self._seat_seconds
         if time.monotonic() > line.greeted + STALE_SECONDS:
             line.sock.close()
             return line

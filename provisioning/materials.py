@@ -13,7 +13,7 @@ from stacks.errors import RequestError
 from stacks.folders import PROJECT_ROOT
 from stacks.outputs import HandOver
 
-_LEFT_OUT = {".git", ".ipynb_checkpoints", "__pycache__", ".DS_Store"}
+LEFT_OUT = {".git", ".ipynb_checkpoints", "__pycache__", ".DS_Store"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def _packed(folder: Path) -> tuple[bytes, str]:
     """The folder as a .tar.gz, and a version that follows from names, content and modes."""
 
     def cleaned(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        if Path(member.name).name in _LEFT_OUT:
+        if Path(member.name).name in LEFT_OUT:
             return None
         member.uid = member.gid = member.mtime = 0
         member.uname = member.gname = ""

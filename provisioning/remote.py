@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -61,12 +62,17 @@ class Remote:
             return talk.answer()
 
     @contextmanager
-    def talk(self, name: str, parameters: Mapping[str, str], *, seconds: float) -> Iterator[Talk]:
-        """Run scripts/NAME.sh and stay in talk with it: it may ask, and do more after its answer."""
+    def talk(
+        self, name: str, parameters: Mapping[str, str], *, seconds: float, quiet_seconds: float = math.inf
+    ) -> Iterator[Talk]:
+        """Run scripts/NAME.sh and stay in talk with it: it may ask, and do more after its answer.
+
+        `quiet_seconds` is how long nothing at all may move, where the whole may take much longer than that.
+        """
         assignments = "".join(f"{key}={shlex.quote(value)}\n" for key, value in parameters.items())
         text = _script("lib") + assignments + _script(name) + "\nmain\n"
         with self._shell(seconds) as channel:
-            talk = Talk(name, channel, self.until(seconds), seconds)
+            talk = Talk(name, channel, self.until(seconds), seconds, quiet_seconds)
             talk.say(text.encode())
             yield talk
 
@@ -132,11 +138,14 @@ class Remote:
 class Talk:
     """A script that runs on a machine: what it prints, and what it is told."""
 
-    def __init__(self, name: str, channel: paramiko.Channel, deadline: float, seconds: float) -> None:
+    def __init__(
+        self, name: str, channel: paramiko.Channel, deadline: float, seconds: float, quiet_seconds: float = math.inf
+    ) -> None:
         self._name = name
         self._channel = channel
         self._deadline = deadline
         self._seconds = seconds
+        self._quiet_seconds = quiet_seconds
         self._unread = bytearray()
         self._seen = bytearray()  # the tail of what was no answer
 
@@ -176,6 +185,18 @@ class Talk:
                 return told
         status, _ = self.end()
         raise SeatError(f"{self._name} ended with status {status} and no answer", evidence=_tail(self._seen))
+
+    def read(self, count: int) -> Iterator[bytes]:
+        """So many bytes of what it sends behind an answer, in pieces as they come. Raises SeatError."""
+        while count:
+            part = bytes(self._unread[:count]) or self._receive()
+            if not part:
+                raise SeatError(f"the connection broke off ({count} bytes were still to come)", passing=True)
+            del self._unread[:count]
+            part, rest = part[:count], part[count:]
+            self._unread += rest
+            count -= len(part)
+            yield part
 
     def end(self) -> tuple[int, bytes]:
         """Tell it that nothing more comes, and wait for its end. Returns its exit status and the tail of the rest."""
@@ -219,7 +240,7 @@ class Talk:
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        self._channel.settimeout(left)
+        self._channel.settimeout(min(left, self._quiet_seconds))
 
     def _keep(self, data: bytes) -> None:
         self._seen += data
@@ -227,6 +248,8 @@ class Talk:
 
     def _silent(self) -> SeatError:
         evidence = _tail(self._seen + self._unread)
+        if time.monotonic() < self._deadline:
+            return SeatError(f"nothing has moved for {self._quiet_seconds:.0f} seconds", passing=True)
         return SeatError(f"gave no answer within {self._seconds:.0f} seconds", evidence=evidence)
 
 

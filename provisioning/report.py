@@ -83,9 +83,9 @@ def show(
         if "?token=" in str(result.details.get("url")):  # too long for a table, and to be copied
             print(f"{result.seat.id}  {result.details['url']}")
         if note := result.details.get("note"):
-            print(f"{_coloured(result.seat.id, '33')}: {note}.")
+            print(f"{_coloured(result.seat.id, '33')}: {harmless(note)}.")
     for result in (result for result in bad if result.reason):
-        print(f"{_coloured(result.seat.id, '1')}: {result.reason}.")
+        print(f"{_coloured(result.seat.id, '1')}: {harmless(result.reason)}.")
         for line in harmless(result.evidence).splitlines():
             print(_coloured(f"    {line}", _DIM))
     good, all_ = len(results) - len(bad), len(results)

@@ -6,7 +6,7 @@ Everything but the decorator is imported when a task runs, so that `fab --list` 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from invoke import Context, Exit, task
 
 if TYPE_CHECKING:
+    from provisioning.fleet import SeatResult
     from provisioning.inventory import Inventory
 
 _STACK = "the seminar's stack, for example rehearsal; the one that is up, if left out"
@@ -78,6 +79,11 @@ def _number(text: str, option: str, least: int, most: int) -> int:
     if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
         raise RequestError(f"--{option} {text[:40]!r} is no number that fits; expected {least} to {most}.")
     return int(text)
+
+
+def _detail(name: str) -> Callable[[SeatResult], str]:
+    """A column: what a seat's result tells under this name."""
+    return lambda result: str(result.details.get(name, ""))
 
 
 def _end(code: int) -> None:
@@ -228,6 +234,44 @@ def run(
             report.show_output(results)
         columns = {"Exit": lambda result: str(result.details.get("exit", ""))}
         again = f"fab run --command {shlex.quote(command)} --stack {inventory.stack}"
+        report.show(inventory.stack, results, columns, as_json=json, again=again)
+        _end(report.exit_code(results))
+
+
+@task(
+    positional=["path"],
+    help={
+        **_FLEET,
+        "path": "a file, or a folder whose content is put, for example week-2",
+        "to": "where in the working directory to put it, for example week-2; right into it, if left out",
+    },
+)
+def push(
+    _: Context,
+    path: str,
+    *,
+    to: str = "",
+    only: str = "",
+    failed: bool = False,
+    stack: str = "",
+    wait: str = "",
+    json: bool = False,
+) -> None:
+    """Put a file, or a folder's content, on each seat; edits of the participant's own stay. Example: fab push week-2"""
+    with _borders():
+        import sys
+
+        from provisioning import push as pushing
+        from provisioning import report, verbs
+
+        selection = pushing.select(path, to)
+        inventory = _load(stack, only, task="push", failed=failed, wait=wait, json=json)
+        if selection.left_out:
+            print(f"Not put: {', '.join(selection.left_out)}.", file=sys.stderr)
+        results = verbs.push_files(inventory, selection)
+        columns = {name: _detail(name.lower()) for name in ("Sent", "Unchanged")}
+        columns["Beside"] = _detail("beside_count")
+        again = f"fab push {shlex.quote(path)}{f' --to {shlex.quote(to)}' if to else ''} --stack {inventory.stack}"
         report.show(inventory.stack, results, columns, as_json=json, again=again)
         _end(report.exit_code(results))
 

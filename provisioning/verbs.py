@@ -6,7 +6,7 @@ import contextlib
 import gc
 from typing import Any
 
-from provisioning import fleet, last_run, looking, notebook, passwords, remote, report
+from provisioning import fleet, last_run, looking, notebook, passwords, programs, push, remote, report
 from provisioning.fleet import SeatResult
 from provisioning.inventory import Inventory
 from provisioning.materials import Materials
@@ -16,14 +16,17 @@ from stacks.errors import SeatError
 _RUN_SECONDS = 600.0
 
 
-def _over(inventory: Inventory, task: str, title: str, work: fleet.Work) -> list[SeatResult]:
+def _over(
+    inventory: Inventory, task: str, title: str, work: fleet.Work, *, seat_seconds: float = fleet.SEAT_SECONDS
+) -> list[SeatResult]:
     # A short process makes little that only a search for cycles would free; the search, and the one at its end over all
     # that was loaded, cost more than anything else that is not the machines' own.
     gc.freeze()
     gc.disable()
     key = remote.read_key(inventory.secrets.organiser_key)
     with report.progress(title, inventory.seats) as done:
-        results = fleet.over(inventory.seats, key, work, connect_seconds=inventory.connect_seconds, done=done)
+        patience = {"connect_seconds": inventory.connect_seconds, "seat_seconds": seat_seconds}
+        results = fleet.over(inventory.seats, key, work, **patience, done=done)
     gc.freeze()
     last_run.keep(inventory.stack, task, results)
     return results
@@ -103,3 +106,17 @@ def set_password(inventory: Inventory) -> list[SeatResult]:
         return started.outcome, {"state": state, "password": passwords.where(inventory.stack, seat.seat)}
 
     return _over(inventory, "start-notebook", "Setting passwords", work)
+
+
+def push_files(inventory: Inventory, selection: push.Selection) -> list[SeatResult]:
+    """Put the selected files into every seat's working directory, and leave a participant's own edits alone."""
+    manifest = selection.manifest()
+
+    def work(seat: remote.Remote) -> tuple[fleet.Outcome, dict[str, Any]]:
+        put = push.put(seat, inventory.handover.workdir, selection, manifest, packed)
+        beside = [{"own": own, "new": new} for own, new in put.beside]
+        counts = {"sent": put.sent, "unchanged": put.unchanged, "beside_count": put.beside_count}
+        return put.outcome, {**counts, "beside": beside, "note": put.note}
+
+    with push.Packed(inventory.stack) as packed:
+        return _over(inventory, "push", "Pushing files", work, seat_seconds=programs.SEAT_SECONDS)

@@ -202,6 +202,15 @@ def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]:
 
 
 @pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A copy whose three machines are up, without notebooks, shared by the tests of one file."""
+    for project in _project(tmp_path_factory.mktemp("machines"), "in-process"):
+        done = project.up()
+        assert done.returncode == 0, done.stderr
+        yield project
+
+
+@pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A copy whose three seats are up with their notebooks, shared by the tests of one file."""
     for project in _project(tmp_path_factory.mktemp("running"), "in-process"):

@@ -201,3 +201,16 @@ done_alone() {
   rm -f "$own/lock"
   trap - EXIT
 }
+
+# run_program WORD...: run the Python text in `program` with the words; what the organiser says is its standard input.
+# Jupyter is written in Python, so that every seat has one: the first of python3 and `pythons`.
+run_program() {
+  # shellcheck disable=SC2154,SC2086 # parameters; the places are words
+  for python in python3 $pythons; do
+    command -v "$python" >/dev/null || continue
+    # Without the participant's own modules and settings.
+    "$python" -I -S -c "$program" "$@" <&3 3<&-
+    return
+  done
+  fail "the machine has no Python; install python3 there"
+}

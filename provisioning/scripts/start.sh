@@ -35,8 +35,9 @@ lay_materials() {
       fail "the materials can't be unpacked on the machine; its disk may be full" "$own/materials.log"
   fi
   [ -d "$HOME/$workdir" ] || fail "the working directory $workdir can't be made; something else has that name"
-  umask 022
   cd "$own/materials" || fail "the unpacked materials vanished"
+  record_materials
+  umask 022
   target=$HOME/$workdir find . -type d -exec sh -c 'for d; do mkdir -p "$target/$d" || exit 1; done' sh {} + ||
     fail "the materials can't be laid into $workdir; its disk may be full"
   target=$HOME/$workdir find . ! -type d -exec sh -c '
@@ -48,6 +49,14 @@ lay_materials() {
   umask 077
   put "$own/materials.id" "$materials"
   laid=yes
+}
+
+# record_materials: remember what the organiser gives, so that it is known again where nobody changed it: `fab push` may
+# then replace it, and `fab collect` leave it out. Without a record it counts as the participant's.
+record_materials() {
+  if command -v sha256sum >/dev/null; then sum=sha256sum; else sum='shasum -a 256'; fi
+  # shellcheck disable=SC2086 # words
+  find . -path ./.git -prune -o -type f -exec $sum {} + >>"$own/put" 2>/dev/null
 }
 
 # is_old JUPYTER: whether the interface is from before jupyter_server 2. Such a one has other options and looks for the

@@ -125,12 +125,21 @@ def reached_at(running: Project, seat: str, *ports: int) -> Iterator[None]:
 class Proxy:
     """A way to a port of loopback that is long, slow, or breaks: the first `resets` connections after `after` bytes.
 
-    `bytes_per_second` (0 for no limit) and `late_seconds` hold for each direction of a connection. Used as a context.
+    After `stalls` bytes of one direction (0 for never) it carries nothing more and stays open. `bytes_per_second` (0
+    for no limit) and `late_seconds` hold for each direction of a connection. Used as a context.
     """
 
     def __init__(
-        self, target: int, *, bytes_per_second: int = 0, late_seconds: float = 0, resets: int = 0, after: int = 0
+        self,
+        target: int,
+        *,
+        bytes_per_second: int = 0,
+        late_seconds: float = 0,
+        resets: int = 0,
+        after: int = 0,
+        stalls: int = 0,
     ) -> None:
+        self._stalls = stalls
         self._target = target
         self._bytes_per_second = bytes_per_second
         self._late_seconds = late_seconds
@@ -139,6 +148,7 @@ class Proxy:
         self.connections = 0
         self.carried = 0
         self._lock = threading.Lock()
+        self._over_now = threading.Event()
         self._half_closed: set[frozenset[socket.socket]] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -148,6 +158,7 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._over_now.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
@@ -180,7 +191,11 @@ class Proxy:
                     break
                 if self._bytes_per_second:
                     time.sleep(len(data) / self._bytes_per_second)
-                under_way.put((time.monotonic() + self._late_seconds, data))
+                if not self._stalls or carried <= self._stalls:
+                    under_way.put((time.monotonic() + self._late_seconds, data))
+                else:  # nothing is taken any more, either, so that what sends must wait
+                    self._over_now.wait()
+                    break
         under_way.put((time.monotonic() + self._late_seconds, b""))
         sender.join()
         self._over(one, other)

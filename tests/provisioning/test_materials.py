@@ -50,6 +50,15 @@ def test_a_folder(project: Project) -> None:
     assert (home / "01 Begin.ipynb").read_text() == "the participant's work"
     assert (home / "02 Go on.ipynb").read_text() == "{}"
 
+    # What lay_materials laid counts as the organiser's: pushed over, unless the participant changed it.
+    (source / "02 Go on.ipynb").write_text("mended")
+    pushed = project.fab_json("push", "class")["ada"]
+    assert (home / "02 Go on.ipynb").read_text() == "mended"
+    assert [each["own"] for each in pushed["beside"]] == ["01 Begin.ipynb"]
+    assert (home / "01 Begin.ipynb").read_text() == "the participant's work"
+    assert _start(project) == "changed", "another version of the materials"
+    assert (home / "02 Go on.ipynb").read_text() == "mended"
+
     shutil.rmtree(source)
     gone = project.fab("start-notebook")
     assert gone.returncode == 2
