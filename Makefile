@@ -1,9 +1,11 @@
 # Each target sets up what it needs; nothing is installed outside .venv but, for a rehearsal, an OpenSSH server, and for the tests the participants' programs.
-.PHONY: help setup rehearse rehearse-down test check screenshots format bench pulumi lock clean
+.PHONY: help setup rehearse rehearse-down test check preview screenshots format bench pulumi lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
 PARTICIPANTS ?=
+STACK ?=
+FORM ?=
 SETUP = PYTHON='$(PYTHON)' sh rehearsal/setup.sh
 REHEARSAL = requirements.txt requirements-rehearsal.txt
 CLOUDS = requirements-clouds.txt
@@ -34,6 +36,10 @@ check: ## formatting, lint, types, shell
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/shellcheck $(SHELL_FILES)
+
+preview: ## what a seminar would be, with no account and no CLI (STACK=aws-example; FORM=--json or --markdown)
+	@$(SETUP) $(REHEARSAL) $(CLOUDS) >&2
+	@.venv/bin/python -m preview '$(STACK)' $(FORM)
 
 screenshots: ## the pictures of docs/participants.md, taken anew
 	@$(SETUP) $(ALL) --test-tools
