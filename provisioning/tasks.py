@@ -86,6 +86,13 @@ def _detail(name: str) -> Callable[[SeatResult], str]:
     return lambda result: str(result.details.get(name, ""))
 
 
+_COLLECTED = {
+    "Files": _detail("files"),
+    "Left out": _detail("left_out"),
+    "Fetched": lambda result: f"{result.details.get('fetched_bytes', 0) / 1_048_576:.1f} MiB",
+}
+
+
 def _end(code: int) -> None:
     if code:
         raise Exit(code=code)
@@ -273,6 +280,40 @@ def push(
         columns["Beside"] = _detail("beside_count")
         again = f"fab push {shlex.quote(path)}{f' --to {shlex.quote(to)}' if to else ''} --stack {inventory.stack}"
         report.show(inventory.stack, results, columns, as_json=json, again=again)
+        _end(report.exit_code(results))
+
+
+_RULE = {
+    "largest-mib": "leave out files that are larger, in MiB, for example 500; 100, if left out, and 0 for no limit",
+    "given": "take along what the organiser gave and nobody changed",
+}
+
+
+@task(help={**_FLEET, **_RULE})
+def collect(
+    _: Context,
+    *,
+    only: str = "",
+    failed: bool = False,
+    largest_mib: str = "",
+    given: bool = False,
+    stack: str = "",
+    wait: str = "",
+    json: bool = False,
+) -> None:
+    """Bring each participant's work here, as archives with checksums. Example: fab collect --only ada"""
+    with _borders():
+        from provisioning import collect as collecting
+        from provisioning import report, verbs
+
+        rule = collecting.Rule.of(largest_mib, given)
+        inventory = _load(stack, only, task="collect", failed=failed, wait=wait, json=json)
+        results = verbs.collect_work(inventory, rule)
+        options = (f" --largest-mib {largest_mib}" if largest_mib else "") + (" --given" if given else "")
+        again = f"fab collect{options} --stack {inventory.stack}"
+        report.show(inventory.stack, results, _COLLECTED, as_json=json, again=again)
+        if not json:
+            print(f"The archives are in {collecting.place(inventory.stack)}.")
         _end(report.exit_code(results))
 
 

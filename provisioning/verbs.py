@@ -6,7 +6,7 @@ import contextlib
 import gc
 from typing import Any
 
-from provisioning import fleet, last_run, looking, notebook, passwords, programs, push, remote, report
+from provisioning import collect, fleet, last_run, looking, notebook, passwords, programs, push, remote, report
 from provisioning.fleet import SeatResult
 from provisioning.inventory import Inventory
 from provisioning.materials import Materials
@@ -106,6 +106,23 @@ def set_password(inventory: Inventory) -> list[SeatResult]:
         return started.outcome, {"state": state, "password": passwords.where(inventory.stack, seat.seat)}
 
     return _over(inventory, "start-notebook", "Setting passwords", work)
+
+
+def collect_work(inventory: Inventory, rule: collect.Rule) -> list[SeatResult]:
+    """Bring every seat's work here, where it is not here already."""
+
+    def work(seat: remote.Remote) -> tuple[fleet.Outcome, dict[str, Any]]:
+        done = collect.collect(seat, inventory.stack, inventory.handover.workdir, rule)
+        return done.outcome, collected_details(done)
+
+    return _over(inventory, "collect", "Collecting", work, seat_seconds=programs.SEAT_SECONDS)
+
+
+def collected_details(done: collect.Collected) -> dict[str, Any]:
+    """What is told of a collection."""
+    work = done.kept.work
+    counts = {"files": len(work.files), "left_out": len(work.left_out), "fetched_bytes": done.fetched_bytes}
+    return {**counts, "archive": str(done.kept.path), "sha256": done.kept.sha256, "note": done.note}
 
 
 def push_files(inventory: Inventory, selection: push.Selection) -> list[SeatResult]:
