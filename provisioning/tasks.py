@@ -364,3 +364,31 @@ def handout(_: Context, only: str = "", stack: str = "") -> None:
         for line in made.left_out:
             print(line)
         _end(int(bool(made.left_out)))
+
+
+@task(
+    help={
+        **_COMMON,
+        "every": "seconds between two looks at a seat; 5, if left out",
+        "wait": _WAIT,
+        "port": "the port of this computer, for example 8700; the first free one from there, if left out",
+        "no-browser": "leave the browser alone",
+    }
+)
+def board(
+    _: Context,
+    *,
+    only: str = "",
+    stack: str = "",
+    every: str = "",
+    wait: str = "",
+    port: str = "",
+    no_browser: bool = False,
+) -> None:
+    """Show how each seat is, live, on a page for this computer alone, until Ctrl-C. Example: fab board"""
+    with _borders():
+        from provisioning import board as boards
+
+        seconds = _number(every, "every", 2, 3600) if every else 5
+        wanted = _number(port, "port", 1, 65535) if port else None
+        boards.hold(_load(stack, only, wait=wait), port=wanted, every_seconds=seconds, browser=not no_browser)
