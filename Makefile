@@ -1,5 +1,5 @@
 # Each target sets up what it needs; nothing is installed outside .venv but, for a rehearsal, an OpenSSH server, and for the tests the participants' programs.
-.PHONY: help setup rehearse rehearse-down test check preview screenshots format bench pulumi lock clean
+.PHONY: help setup rehearse rehearse-down test check preview screenshots soak format bench pulumi lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -40,6 +40,10 @@ check: ## formatting, lint, types, shell
 preview: ## what a seminar would be, with no account and no CLI (STACK=aws-example; FORM=--json or --markdown)
 	@$(SETUP) $(REHEARSAL) $(CLOUDS) >&2
 	@.venv/bin/python -m preview '$(STACK)' $(FORM)
+
+soak: ## an hour of class in ten minutes, fifty real seats and much that goes wrong (SOAK="--seats 8 --minutes 2" for less)
+	@$(SETUP) $(ALL) --sshd --test-tools
+	@.venv/bin/python -m tests.soak $(SOAK)
 
 screenshots: ## the pictures of docs/participants.md, taken anew
 	@$(SETUP) $(ALL) --test-tools
