@@ -86,13 +86,6 @@ def _detail(name: str) -> Callable[[SeatResult], str]:
     return lambda result: str(result.details.get(name, ""))
 
 
-_COLLECTED = {
-    "Files": _detail("files"),
-    "Left out": _detail("left_out"),
-    "Fetched": lambda result: f"{result.details.get('fetched_bytes', 0) / 1_048_576:.1f} MiB",
-}
-
-
 def _end(code: int) -> None:
     if code:
         raise Exit(code=code)
@@ -311,10 +304,38 @@ def collect(
         results = verbs.collect_work(inventory, rule)
         options = (f" --largest-mib {largest_mib}" if largest_mib else "") + (" --given" if given else "")
         again = f"fab collect{options} --stack {inventory.stack}"
-        report.show(inventory.stack, results, _COLLECTED, as_json=json, again=again)
+        report.show(inventory.stack, results, verbs.COLLECTED, as_json=json, again=again)
         if not json:
             print(f"The archives are in {collecting.place(inventory.stack)}.")
         _end(report.exit_code(results))
+
+
+@task(
+    help={
+        **_RULE,
+        "without": "participants' ids whose work may be lost, for example ada,bose; nobody's, if left out",
+        "yes": "do not ask",
+        "stack": _STACK,
+        "wait": _WAIT,
+    }
+)
+def end(
+    _: Context,
+    *,
+    without: str = "",
+    yes: bool = False,
+    largest_mib: str = "",
+    given: bool = False,
+    stack: str = "",
+    wait: str = "",
+) -> None:
+    """End the seminar: collect everyone's work, prove it whole, destroy the machines. Example: fab end --without ada"""
+    with _borders():
+        from provisioning import collect as collecting
+        from provisioning import ending
+
+        rule = collecting.Rule.of(largest_mib, given)
+        _end(ending.end(stack, without, yes=yes, wait=wait, rule=rule))
 
 
 @task(help={**_COMMON, "only": "one participant's id, for example ada", "no-browser": "leave the browser alone"})
