@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import http.client
 import re
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+
+from tornado.httpserver import HTTPServer
 
 from provisioning.board_seats import Board
 from provisioning.board_server import Door, listen, serve
@@ -51,6 +54,7 @@ class Served:
 
     board: Board
     door: Door
+    server: HTTPServer
     loop: asyncio.AbstractEventLoop
 
     def do(self, what: Callable[[], Any]) -> Any:
@@ -60,6 +64,10 @@ class Served:
             return what()
 
         return asyncio.run_coroutine_threadsafe(done(), self.loop).result(_SECONDS)
+
+    def drop(self) -> None:
+        """Break off every connection that a page has open."""
+        asyncio.run_coroutine_threadsafe(self.server.close_all_connections(), self.loop).result(_SECONDS)
 
     def saw(self, *sights: Sight) -> None:
         def saw() -> None:
@@ -114,7 +122,7 @@ def served(seats: Sequence[HandOverSeat], seminar: str = "spring", *, watched: b
         server = serve(board, door, listener)
         if watched:
             await board.__aenter__()
-        ready.append(Served(board, door, loop))
+        ready.append(Served(board, door, server, loop))
         begun.set()
         await end.wait()
         server.stop()
@@ -172,3 +180,12 @@ def a_class() -> tuple[list[HandOverSeat], list[Sight]]:
         )
         sights.append(Sight(seat, light, reason, evidence, facts={**facts, **others}))
     return seats, sights
+
+
+def printed_address(process: subprocess.Popen[str]) -> str:
+    """The address that `fab board` prints, token included."""
+    assert process.stdout
+    for line in process.stdout:
+        if found := re.search(r"http://127\.0\.0\.1:\d+/\S+", line):
+            return found[0]
+    raise AssertionError("no address was printed")

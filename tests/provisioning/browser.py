@@ -21,6 +21,22 @@ needs_chromium = pytest.mark.skipif(
     not (_PROGRAM and _DRIVER), reason="chromium or chromedriver is not on PATH (Debian: chromium, chromium-driver)"
 )
 
+_CONTRAST = """
+const light = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
+  .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
+const behind = (element) => { const colour = getComputedStyle(element).backgroundColor;
+  return /, 0\\)$|transparent/.test(colour) && element.parentElement ? behind(element.parentElement) : colour; };
+let least = 99;
+for (const element of document.querySelectorAll("body, body *")) {
+  if (![...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim())) continue;
+  if (!element.checkVisibility()) continue;
+  const [one, other] = [light(getComputedStyle(element).color), light(behind(element))].sort((a, b) => b - a);
+  least = Math.min(least, (one + 0.05) / (other + 0.05));
+}
+return least;
+"""
+
 
 @contextmanager
 def chromium(folder: Path, *, width: int = 1100, height: int = 900, agent: str = "") -> Iterator[webdriver.Chrome]:
@@ -106,3 +122,16 @@ def printed(browser: webdriver.Chrome) -> str:
     """What all cells have printed."""
     found = browser.find_elements(By.CSS_SELECTOR, ".jp-OutputArea-output")
     return "\n".join(each.text for each in found)
+
+
+def least_contrast(browser: webdriver.Chrome) -> float:
+    """Of every text that is seen, the least contrast with what is behind it: WCAG 2.2, 1.4.3 wants 4.5."""
+    return float(browser.execute_script(_CONTRAST))
+
+
+def emulate(browser: webdriver.Chrome, width: int, height: int, *, mobile: bool = False, **media: str) -> None:
+    """A window of this size in pixels, and media features such as prefers_color_scheme."""
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    features = [{"name": name.replace("_", "-"), "value": value} for name, value in media.items()]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})

@@ -27,7 +27,7 @@ from stacks.errors import RequestError
 from stacks.folders import PROJECT_ROOT
 from stacks.outputs import HandOverSeat
 from tests.conftest import FAB, STACK, Project, copy_project
-from tests.provisioning.boards import PASSWORD, PASSWORD_HASH, Served, events, inventory, served
+from tests.provisioning.boards import PASSWORD, PASSWORD_HASH, Served, events, inventory, printed_address, served
 from tests.provisioning.machines import closed_port
 from tests.provisioning.machines import seat as a_seat
 
@@ -354,14 +354,6 @@ def away(tmp_path: Path, seats: list[HandOverSeat]) -> Iterator[Project]:
         process.wait()
         assert process.stdout
         process.stdout.close()
-
-
-def printed_address(process: subprocess.Popen[str]) -> str:
-    assert process.stdout
-    for line in process.stdout:
-        if found := re.search(r"http://127\.0\.0\.1:\d+/\S+", line):
-            return found[0]
-    raise AssertionError("no address was printed")
 
 
 def test_the_task_from_its_address_to_ctrl_c(away: Project, tmp_path: Path) -> None:

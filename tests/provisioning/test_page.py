@@ -33,22 +33,6 @@ AGENTS = {
     "linux": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
     "phone": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Safari/604.1",
 }
-# WCAG 2.2, 1.4.3: of every text that is seen, the least contrast with what is behind it.
-CONTRAST = """
-const light = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
-  .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
-  .reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
-const behind = (element) => { const colour = getComputedStyle(element).backgroundColor;
-  return /, 0\\)$|transparent/.test(colour) && element.parentElement ? behind(element.parentElement) : colour; };
-let least = 99;
-for (const element of document.querySelectorAll("body, body *")) {
-  if (![...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim())) continue;
-  if (!element.checkVisibility()) continue;
-  const [one, other] = [light(getComputedStyle(element).color), light(behind(element))].sort((a, b) => b - a);
-  least = Math.min(least, (one + 0.05) / (other + 0.05));
-}
-return least;
-"""
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +104,7 @@ def test_contrast(browser: webdriver.Chrome, page: str, scheme: str) -> None:
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     browser.get(page)
-    assert browser.execute_script(CONTRAST) >= 4.5
+    assert browsers.least_contrast(browser) >= 4.5
 
 
 def test_on_a_narrow_phone_nothing_is_cut_off(browser: webdriver.Chrome, page: str) -> None:
