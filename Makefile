@@ -5,6 +5,8 @@
 PYTHON ?= python3
 PARTICIPANTS ?=
 STACK ?=
+AGAINST ?=
+FAIL_ON_REPLACE ?=
 FORM ?=
 SETUP = PYTHON='$(PYTHON)' sh rehearsal/setup.sh
 REHEARSAL = requirements.txt requirements-rehearsal.txt
@@ -37,9 +39,9 @@ check: ## formatting, lint, types, shell
 	@.venv/bin/mypy
 	@.venv/bin/shellcheck $(SHELL_FILES)
 
-preview: ## what a seminar would be, with no account and no CLI (STACK=aws-example; FORM=--json or --markdown)
+preview: ## what a seminar would be, with no account and no CLI (STACK=aws-example AGAINST=main FORM=--json)
 	@$(SETUP) $(REHEARSAL) $(CLOUDS) >&2
-	@.venv/bin/python -m preview '$(STACK)' $(FORM)
+	@.venv/bin/python -m preview '$(STACK)' $(if $(AGAINST),--against '$(AGAINST)') $(if $(FAIL_ON_REPLACE),--fail-on-replace) $(FORM)
 
 soak: ## an hour of class in ten minutes, fifty real seats and much that goes wrong (SOAK="--seats 8 --minutes 2" for less)
 	@$(SETUP) $(ALL) --sshd --test-tools

@@ -4,42 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import Any
 
-from preview import page, sections
-from preview.plan import Plan, plan_of
-from rehearsal.stackfile import StackFile
-from stacks.errors import RequestError, SeminarError, SettingsError
+from preview import page
+from preview.report import Report, report_on
+from preview.revision import Revision
+from stacks.errors import RequestError, SeminarError
 from stacks.folders import PROJECT_ROOT
-from stacks.roster import enrol
-from stacks.seats import seat_everyone
-from stacks.settings import NAMESPACE
-
-FORMAT = 1  # of the JSON document
-
-
-def plan(stack: str, now: datetime) -> Plan:
-    """What the stack's file of this checkout means. Raises SettingsError."""
-    from preview.offline import declared_by
-
-    stack_file = StackFile.load(stack, PROJECT_ROOT / f"Pulumi.{stack}.yaml")
-    refuse_unreadable(stack_file)
-    settings = stack_file.settings()
-    seats = seat_everyone(enrol(settings))
-    return plan_of(settings, seats, declared_by(settings, seats), now)
-
-
-def refuse_unreadable(stack_file: StackFile) -> None:
-    """Raise SettingsError for an encrypted setting, but for the password, which changes nothing that is shown."""
-    if hidden := sorted(stack_file.encrypted - {"password"}):
-        names = ", ".join(f"{NAMESPACE}:{name}" for name in hidden)
-        raise SettingsError(
-            f"Pulumi.{stack_file.stack}.yaml: {names} is encrypted, and a preview has no key; expected it in the "
-            "clear. Of all settings only seminar:password is a secret."
-        )
 
 
 def run(asked: argparse.Namespace) -> int:
@@ -47,43 +20,49 @@ def run(asked: argparse.Namespace) -> int:
     if not asked.stack:
         stacks = sorted(file.name[7:-5] for file in PROJECT_ROOT.glob("Pulumi.*.yaml"))
         raise RequestError(f"Which seminar? Expected STACK={' or STACK='.join(stacks)}.")
-    found = plan(asked.stack, datetime.now(timezone.utc))
+    against = Revision.named(asked.against) if asked.against else None
+    report = report_on(asked.stack, against, datetime.now(timezone.utc))
+    show(report, asked)
+    if report.faults:
+        return RequestError.exit_code
+    return int(asked.fail_on_replace and report.may_lose)
+
+
+def show(report: Report, asked: argparse.Namespace) -> None:
+    """Print a report in the form that was asked for; faults in sentences to standard error, too."""
     if asked.json:
-        print_json(asdict(found))
+        print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
     elif asked.markdown:
-        print(page.markdown(sections.title_of(found), sections.of_plan(found)))
-    else:
-        page.print_page(sections.title_of(found), sections.of_plan(found))
-    return 0
-
-
-def print_json(document: dict[str, Any]) -> None:
-    print(json.dumps({"format": FORMAT, **document}, ensure_ascii=False, indent=2))
-
-
-def tell(error: SeminarError, asked: argparse.Namespace) -> None:
-    """Say why there is no preview, in the form that was asked for."""
-    if asked.json:
-        print_json({"stack": asked.stack, "faults": error.faults})
-    elif asked.markdown:
-        print(f"## {asked.stack}: refused\n\n{page.literally(error.faults)}\n")
-    print(error, file=sys.stderr)
+        print(page.markdown(report.title(), report.sections()))
+    elif not report.faults:
+        page.print_page(report.title(), report.sections())
+    for fault in report.faults:
+        print(fault, file=sys.stderr)
 
 
 def main(words: list[str] | None = None) -> int:
-    """The command line. Returns the exit code: 0, or 2 for settings that are wrong."""
+    """The command line. Returns the exit code: 0, 1 (someone would lose a machine) or 2 (the settings are wrong)."""
     parser = argparse.ArgumentParser(
         prog="python -m preview", description="What a seminar would be: no CLI, no account, no network."
     )
     parser.add_argument("stack", help="the seminar, whose file is Pulumi.<stack>.yaml, for example aws-example")
+    parser.add_argument("--against", default="", help="what changes against a revision of git, for example origin/main")
+    parser.add_argument(
+        "--fail-on-replace", action="store_true", help="exit with 1 where somebody who has a machine would lose it"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one document for programs")
     form.add_argument("--markdown", action="store_true", help="as a pull request shows it")
     asked = parser.parse_args(words)
     try:
+        if asked.fail_on_replace and not asked.against:
+            raise RequestError("--fail-on-replace came without --against; expected the revision to compare with.")
         return run(asked)
+    except BrokenPipeError:  # whoever read it has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except SeminarError as error:
-        tell(error, asked)
+        show(Report(stack=asked.stack, faults=error.faults), asked)
         return error.exit_code
 
 
