@@ -94,6 +94,11 @@ def show(
         print(f"Again for the others: {again} --failed")
 
 
+def address(result: SeatResult) -> str:
+    """A column: where the notebook is, without its token."""
+    return str(result.details.get("url", "")).partition("/?")[0]
+
+
 def show_output(results: Sequence[SeatResult]) -> None:
     """Print what a command printed on each seat, under its id. Bytes that are no UTF-8 are shown as such."""
     for result in results:
