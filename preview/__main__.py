@@ -34,7 +34,7 @@ def show(report: Report, asked: argparse.Namespace) -> None:
         print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
     elif asked.markdown:
         print(page.markdown(report.title(), report.sections()))
-    elif not report.faults:
+    elif report.plan or report.comparison:
         page.print_page(report.title(), report.sections())
     for fault in report.faults:
         print(fault, file=sys.stderr)
