@@ -1,5 +1,5 @@
 # Each target sets up what it needs; nothing is installed outside .venv but, for a rehearsal, an OpenSSH server, and for the tests the participants' programs.
-.PHONY: help setup rehearse rehearse-down test check preview screenshots soak format bench pulumi lock clean
+.PHONY: help setup rehearse rehearse-down test test-machine check preview screenshots soak format bench pulumi lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -31,6 +31,10 @@ rehearse-down: ## end the rehearsal and remove what it made
 test: ## every test that can run here
 	@$(SETUP) $(ALL) --sshd --test-tools
 	@.venv/bin/python -m pytest -n 3 --dist loadgroup
+
+test-machine: ## boot real virtual machines: cloud-init, systemd, a reboot (half an hour; before a release)
+	@$(SETUP) $(ALL) --sshd --machine
+	@SEMINAR_MACHINE=1 .venv/bin/python -m pytest -v -s --durations=0 --durations-min=0.5 tests/machine
 
 check: ## formatting, lint, types, shell
 	@$(SETUP) $(ALL)
