@@ -35,9 +35,9 @@ check: ## formatting, lint, types, shell
 	@.venv/bin/mypy
 	@.venv/bin/shellcheck $(SHELL_FILES)
 
-screenshots: ## the pictures of docs/participants.md, taken anew
+screenshots: ## the pictures of docs/participants.md and docs/board.md, taken anew
 	@$(SETUP) $(ALL) --test-tools
-	@SEMINAR_SCREENSHOTS=1 .venv/bin/python -m pytest -q tests/provisioning/test_page.py -k pictures
+	@SEMINAR_SCREENSHOTS=1 .venv/bin/python -m pytest -q tests/provisioning/test_page.py tests/provisioning/test_board_page.py -k picture
 
 format: ## format the code
 	@$(SETUP) $(ALL)

@@ -5,6 +5,8 @@ With SEMINAR_SCREENSHOTS set (`make screenshots`) it also takes the picture of d
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 import signal
@@ -35,6 +37,8 @@ from tests.provisioning.boards import Served
 
 pytestmark = [pytest.mark.xdist_group("board"), browsers.needs_chromium]
 STUB = PROJECT_ROOT / "tests" / "provisioning" / "stub" / "jupyter"
+PAGE = PROJECT_ROOT / "provisioning" / "board"
+IMAGES = PROJECT_ROOT / "docs" / "images"
 WIDE = (1920, 1080)
 
 
@@ -359,6 +363,20 @@ def test_the_file_that_opens_the_browser(board: Served, browser: webdriver.Chrom
     awaits(browser, "the board", lambda: len(tiles(browser)) == 50)
     assert browser.current_url == board.door.address
     browser.get("about:blank")
+
+
+def test_the_picture_of_the_guide_is_of_this_page(page: webdriver.Chrome) -> None:
+    taken_from = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(PAGE.iterdir()))).hexdigest() + "\n"
+    noted = IMAGES / "board-taken-from.txt"
+    if os.environ.get("SEMINAR_SCREENSHOTS"):
+        browsers.emulate(page, *WIDE, prefers_color_scheme="light")
+        smaller = {"x": 0, "y": 0, "width": WIDE[0], "height": WIDE[1], "scale": 0.7}
+        how = {"format": "webp", "quality": 80, "clip": smaller}
+        taken = page.execute_cdp_cmd("Page.captureScreenshot", how)
+        (IMAGES / "board.webp").write_bytes(base64.b64decode(taken["data"]))
+        noted.write_text(taken_from)
+    assert noted.read_text() == taken_from, "the page has changed; run `make screenshots`"
+    assert "images/board.webp" in (PROJECT_ROOT / "docs" / "board.md").read_text()
 
 
 # Fifty real machines
