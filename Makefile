@@ -1,9 +1,13 @@
 # Each target sets up what it needs; nothing is installed outside .venv but, for a rehearsal, an OpenSSH server, and for the tests the participants' programs.
-.PHONY: help setup rehearse rehearse-down test check screenshots format bench pulumi lock clean
+.PHONY: help setup rehearse rehearse-down test check preview screenshots soak format bench pulumi lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
 PARTICIPANTS ?=
+STACK ?=
+AGAINST ?=
+FAIL_ON_REPLACE ?=
+FORM ?=
 SETUP = PYTHON='$(PYTHON)' sh rehearsal/setup.sh
 REHEARSAL = requirements.txt requirements-rehearsal.txt
 CLOUDS = requirements-clouds.txt
@@ -34,6 +38,14 @@ check: ## formatting, lint, types, shell
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/shellcheck $(SHELL_FILES)
+
+preview: ## what a seminar would be, with no account and no CLI (STACK=aws-example AGAINST=main FORM=--json)
+	@$(SETUP) $(REHEARSAL) $(CLOUDS) >&2
+	@.venv/bin/python -m preview '$(STACK)' $(if $(AGAINST),--against '$(AGAINST)') $(if $(FAIL_ON_REPLACE),--fail-on-replace) $(FORM)
+
+soak: ## an hour of class in ten minutes, fifty real seats and much that goes wrong (SOAK="--seats 8 --minutes 2" for less)
+	@$(SETUP) $(ALL) --sshd --test-tools
+	@.venv/bin/python -m tests.soak $(SOAK)
 
 screenshots: ## the pictures of docs/participants.md and docs/board.md, taken anew
 	@$(SETUP) $(ALL) --test-tools

@@ -18,6 +18,10 @@ LONGEST_WAIT_SECONDS = 3600
 STACK_VARIABLE = "PULUMI_STACK"
 
 
+class NothingUpError(RequestError):
+    """No stack was named, and none is up."""
+
+
 @dataclass(frozen=True)
 class Inventory:
     """A seminar as fab sees it; `seats` are those asked for, `connect_seconds` what a machine has to answer."""
@@ -93,7 +97,9 @@ def default_stack() -> str:
         return selected
     if known:
         raise RequestError(f"Several seminars are up ({', '.join(known)}); name one with --stack.")
-    raise RequestError("No seminar is up; `make rehearse` brings up one on this computer, `pulumi up` one in a cloud.")
+    raise NothingUpError(
+        "No seminar is up; `make rehearse` brings up one on this computer, `pulumi up` one in a cloud."
+    )
 
 
 def _outputs(stack: str) -> Mapping[str, Any]:

@@ -188,7 +188,7 @@ class Talk:
 
     def read(self, count: int) -> Iterator[bytes]:
         """So many bytes of what it sends behind an answer, in pieces as they come. Raises SeatError."""
-        while count:
+        while count > 0:
             part = bytes(self._unread[:count]) or self._receive()
             if not part:
                 raise SeatError(f"the connection broke off ({count} bytes were still to come)", passing=True)

@@ -276,6 +276,68 @@ def push(
         _end(report.exit_code(results))
 
 
+_RULE = {
+    "largest-mib": "leave out files that are larger, in MiB, for example 500; 100, if left out, and 0 for no limit",
+    "given": "take along what the organiser gave and nobody changed",
+}
+
+
+@task(help={**_FLEET, **_RULE})
+def collect(
+    _: Context,
+    *,
+    only: str = "",
+    failed: bool = False,
+    largest_mib: str = "",
+    given: bool = False,
+    stack: str = "",
+    wait: str = "",
+    json: bool = False,
+) -> None:
+    """Bring each participant's work here, as archives with checksums. Example: fab collect --only ada"""
+    with _borders():
+        from provisioning import collect as collecting
+        from provisioning import report, verbs
+
+        rule = collecting.Rule.of(largest_mib, given)
+        inventory = _load(stack, only, task="collect", failed=failed, wait=wait, json=json)
+        results = verbs.collect_work(inventory, rule)
+        options = (f" --largest-mib {largest_mib}" if largest_mib else "") + (" --given" if given else "")
+        again = f"fab collect{options} --stack {inventory.stack}"
+        report.show(inventory.stack, results, verbs.COLLECTED, as_json=json, again=again)
+        if not json:
+            print(f"The archives are in {collecting.place(inventory.stack)}.")
+        _end(report.exit_code(results))
+
+
+@task(
+    help={
+        **_RULE,
+        "without": "participants' ids whose work may be lost, for example ada,bose; nobody's, if left out",
+        "yes": "do not ask",
+        "stack": _STACK,
+        "wait": _WAIT,
+    }
+)
+def end(
+    _: Context,
+    *,
+    without: str = "",
+    yes: bool = False,
+    largest_mib: str = "",
+    given: bool = False,
+    stack: str = "",
+    wait: str = "",
+) -> None:
+    """End the seminar: collect everyone's work, prove it whole, destroy the machines. Example: fab end --without ada"""
+    with _borders():
+        from provisioning import collect as collecting
+        from provisioning import ending
+
+        rule = collecting.Rule.of(largest_mib, given)
+        _end(ending.end(stack, without, yes=yes, wait=wait, rule=rule))
+
+
 @task(help={**_COMMON, "only": "one participant's id, for example ada", "no-browser": "leave the browser alone"})
 def tunnel(_: Context, only: str = "", stack: str = "", no_browser: bool = False) -> None:
     """Open a tunnel to one seat on a free local port, and the browser; reconnects. Example: fab tunnel --only ada"""

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import gc
+from collections.abc import Callable
 from typing import Any
 
-from provisioning import fleet, last_run, looking, notebook, passwords, programs, push, remote, report
+from provisioning import (
+    collect,
+    end_mark,
+    fleet,
+    last_run,
+    looking,
+    notebook,
+    passwords,
+    programs,
+    push,
+    remote,
+    report,
+)
 from provisioning.fleet import SeatResult
 from provisioning.inventory import Inventory
 from provisioning.materials import Materials
@@ -44,7 +57,9 @@ def start_notebook(inventory: Inventory, *, token: bool = False) -> list[SeatRes
         url = clients.url(seat.seat) + (f"/?token={started.token}" if started.token else "")
         return started.outcome, {"url": url, "note": started.note}
 
-    return _over(inventory, "start-notebook", "Starting notebooks", work)
+    results = _over(inventory, "start-notebook", "Starting notebooks", work)
+    end_mark.withdraw(inventory.stack, [result.seat.id for result in results])
+    return results
 
 
 def stop_notebook(inventory: Inventory) -> list[SeatResult]:
@@ -106,6 +121,41 @@ def set_password(inventory: Inventory) -> list[SeatResult]:
         return started.outcome, {"state": state, "password": passwords.where(inventory.stack, seat.seat)}
 
     return _over(inventory, "start-notebook", "Setting passwords", work)
+
+
+def collect_work(inventory: Inventory, rule: collect.Rule) -> list[SeatResult]:
+    """Bring every seat's work here, where it is not here already."""
+
+    def work(seat: remote.Remote) -> tuple[fleet.Outcome, dict[str, Any]]:
+        done = collect.collect(seat, inventory.stack, inventory.handover.workdir, rule)
+        return done.outcome, collected_details(done)
+
+    return _over(inventory, "collect", "Collecting", work, seat_seconds=programs.SEAT_SECONDS)
+
+
+def stop_and_collect(inventory: Inventory, rule: collect.Rule) -> list[SeatResult]:
+    """End every seat's Jupyter, so that nobody works on, and bring its work here."""
+
+    def work(seat: remote.Remote) -> tuple[fleet.Outcome, dict[str, Any]]:
+        notebook.stop(seat)
+        done = collect.collect(seat, inventory.stack, inventory.handover.workdir, rule)
+        return done.outcome, collected_details(done)
+
+    return _over(inventory, "collect", "Stopping and collecting", work, seat_seconds=programs.SEAT_SECONDS)
+
+
+COLLECTED: dict[str, Callable[[SeatResult], str]] = {
+    "Files": lambda result: str(result.details.get("files", "")),
+    "Left out": lambda result: str(result.details.get("left_out", "")),
+    "Fetched": lambda result: f"{result.details.get('fetched_bytes', 0) / 1_048_576:.1f} MiB",
+}
+
+
+def collected_details(done: collect.Collected) -> dict[str, Any]:
+    """What is told of a collection."""
+    work = done.kept.work
+    counts = {"files": len(work.files), "left_out": len(work.left_out), "fetched_bytes": done.fetched_bytes}
+    return {**counts, "archive": str(done.kept.path), "sha256": done.kept.sha256, "note": done.note}
 
 
 def push_files(inventory: Inventory, selection: push.Selection) -> list[SeatResult]:

@@ -60,17 +60,21 @@ def prove(seat_id: str) -> str:
     return prove_whole_way(seats.seats[0], seats.secrets.seats[seat_id])
 
 
-def down() -> int:
+def down(stack: str = STACK) -> int:
     """End everything that the rehearsal started and remove what it made. Returns the exit code."""
-    holder = engine_of(STACK)
+    holder = engine_of(stack)
     with _Stage("Ending the rehearsal") as step:
         if holder == "in-process":
-            engine.destroy(STACK, step)
+            engine.destroy(stack, step)
         elif holder == "cli":
-            cli_engine.destroy(STACK, StackFile.read(STACK), step)
-        sshd.remove_all(STACK)  # what a run that was killed left behind
-    shutil.rmtree(stack_folder(STACK), ignore_errors=True)
+            cli_engine.destroy(stack, StackFile.read(stack), step)
+        sshd.remove_all(stack)  # what a run that was killed left behind
+    shutil.rmtree(stack_folder(stack), ignore_errors=True)
     ports.forget()
+    if left := sshd.left(stack):
+        raise SeminarError(
+            f"Processes of the rehearsal still run: {', '.join(map(str, left))}; end them, or run this again."
+        )
     print("The rehearsal is gone." if holder else "There was no rehearsal.")
     return 0
 
@@ -153,10 +157,11 @@ def main() -> int:
     bring_up.add_argument(
         "--participants", default="", help="so many numbered ones in place of the roster, for example 50"
     )
-    verbs.add_parser("down", help="end it and remove what it made")
+    take_down = verbs.add_parser("down", help="end it and remove what it made")
+    take_down.add_argument("--stack", default=STACK, help="the stack, where it is another than the rehearsal's own")
     asked = parser.parse_args()
     try:
-        return up(asked.participants) if asked.verb == "up" else down()
+        return up(asked.participants) if asked.verb == "up" else down(asked.stack)
     except SeminarError as error:
         print(error, file=sys.stderr)
         return error.exit_code

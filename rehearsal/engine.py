@@ -7,10 +7,8 @@ here, so that a cloud always needs the CLI. `python -m rehearsal.engine up|destr
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import json
-import logging
 import os
 import runpy
 import sys
@@ -20,12 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from rehearsal.in_process import PARALLEL, PROJECT, run_program
 from rehearsal.stackfile import StackFile
+from stacks.envelopes import plain
 from stacks.errors import EngineError, RequestError, SeminarError
 from stacks.folders import PROJECT_ROOT, make_private, open_private, stack_folder, state_file, write_private
 
-PROJECT = "seminar"
-_PARALLEL = 16  # making a machine is mostly waiting for its sshd
 _PROVIDER_KEY = "__provider"
 
 Progress = Callable[[str, str], None]  # the resource's name and what happened: created, updated, same, deleted
@@ -155,7 +153,7 @@ class _Engine:
             self._state.put(key, None)
             self._count(key.rsplit("::", maxsplit=1)[-1], "deleted")
 
-        with ThreadPoolExecutor(_PARALLEL) as pool:
+        with ThreadPoolExecutor(PARALLEL) as pool:
             for _ in pool.map(delete_one, keys):
                 pass
 
@@ -181,26 +179,8 @@ def _provider(properties: Mapping[str, Any]) -> Any:
     return dill.loads(base64.b64decode(properties[_PROVIDER_KEY]))
 
 
-def plain(value: Any) -> Any:
-    """The value without Pulumi's secret envelopes, and with whole floats as the numbers they were."""
-    from pulumi.runtime import rpc
-
-    if rpc.is_rpc_secret(value):
-        return plain(rpc.unwrap_rpc_secret(value))
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)  # the protocol knows only floats
-    return value
-
-
 def _run_program(stack: str, stack_file: StackFile, engine: _Engine) -> None:
-    import pulumi
     from pulumi.runtime import mocks, rpc, set_all_config
-    from pulumi.runtime import settings as runtime_settings
-    from pulumi.runtime import stack as pulumi_stack
 
     from stacks.local import ENGINE_VARIABLE
 
@@ -219,33 +199,9 @@ def _run_program(stack: str, stack_file: StackFile, engine: _Engine) -> None:
                 engine.finish(plain(rpc.deserialize_properties(request.outputs)))
             return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]  # the SDK's
 
-    async def run() -> None:
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_PARALLEL))
-        await pulumi_stack.run_in_stack(lambda: _as_main(PROJECT_ROOT / "__main__.py"))
-
     os.environ[ENGINE_VARIABLE] = "in-process"
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it complains of futures that a failed program leaves
-    standin = Mocks()
-    # As mocks.set_mocks() does, but for its root resource, which would belong to an event loop that never runs.
-    runtime_settings.configure(
-        mocks.MockSettings(  # type: ignore[no-untyped-call]  # the SDK's
-            monitor=Monitor(standin),
-            monitor_features=set(),
-            engine=mocks.MockEngine(None),
-            project=PROJECT,
-            stack=stack,
-            dry_run=False,
-            organization=None,
-            callbacks=None,
-        )
-    )
     set_all_config({f"{PROJECT}:{key}": value for key, value in stack_file.values.items()}, [])
-    try:
-        asyncio.run(run())
-    except pulumi.RunError as error:
-        if isinstance(error.__cause__, SeminarError):
-            raise error.__cause__ from error
-        raise EngineError(str(error).splitlines()) from error
+    run_program(stack, lambda: _as_main(PROJECT_ROOT / "__main__.py"), Monitor(Mocks()))
 
 
 def _as_main(program: os.PathLike[str]) -> None:

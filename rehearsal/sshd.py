@@ -127,6 +127,18 @@ def remove_all(stack: str) -> None:
         _end(processes(folder))
 
 
+def left(stack: str) -> list[int]:
+    """The numbers of the processes that run yet on any machine of the stack, also where its folder is gone."""
+    machines = os.path.join(stack_folder(stack), "machines", "")
+    on_them = [
+        process
+        for process in psutil.process_iter()
+        if (_quietly(lambda p=process: p.environ().get(MACHINE_VARIABLE)) or "").startswith(machines)
+        or (_quietly(process.name, "").startswith("sshd") and machines in " ".join(_quietly(process.cmdline, [])))
+    ]
+    return [process.pid for process in _still_alive(on_them) if process.pid != os.getpid()]
+
+
 def processes(folder: Path) -> list[psutil.Process]:
     """Everything that runs on the machine, sshd's own processes first."""
     found = {process.pid: process for process in _listener(folder)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,11 @@ class StackFile:
             path.touch()  # the same words, but the newest
         return path
 
-    def settings(self) -> SeminarSettings:
-        """Parse the values. Raises SettingsError."""
-        return SeminarSettings.from_mapping(self.values, seminar=self.stack, secret_keys=self.encrypted)
+    def settings(self, root: Path = PROJECT_ROOT, now: datetime | None = None) -> SeminarSettings:
+        """Parse the values; `root` and `now` as in SeminarSettings.from_mapping. Raises SettingsError."""
+        return SeminarSettings.from_mapping(
+            self.values, seminar=self.stack, secret_keys=self.encrypted, root=root, now=now
+        )
 
     def refuse_encrypted(self) -> None:
         """Raise SettingsError if a value can't be read without the CLI."""

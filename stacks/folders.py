@@ -7,7 +7,8 @@
 .seminar/<stack>/machines/<id>/      a machine: sshd's files and home/
 .seminar/<stack>/seats/<id>/         what the participant would have on the laptop
 
-What is handed out lies where the organiser finds it, as private: packs/<stack>/, a zip per participant.
+What is handed out lies where the organiser finds it, as private: packs/<stack>/, a zip per participant. So does what
+was collected: collected/<stack>/<id>/, an archive each time. Nothing in the project removes that.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import IO
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 SEMINAR_FOLDER = PROJECT_ROOT / ".seminar"
 PACKS_FOLDER = PROJECT_ROOT / "packs"
+COLLECTED_FOLDER = PROJECT_ROOT / "collected"
 
 
 def stack_folder(stack: str) -> Path:
@@ -38,6 +40,11 @@ def seat_folder(stack: str, seat: str) -> Path:
 def packs_folder(stack: str) -> Path:
     """What the organiser hands out."""
     return PACKS_FOLDER / stack
+
+
+def collected_folder(stack: str) -> Path:
+    """The participants' work, a folder each; and how far the seminar's end has come."""
+    return COLLECTED_FOLDER / stack
 
 
 def passphrase_file() -> Path:

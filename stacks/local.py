@@ -17,6 +17,7 @@ from stacks.seats import by_machine
 
 # Set by rehearsal/engine.py for the program that it runs: both engines at once would fight for the folder.
 ENGINE_VARIABLE = "SEMINAR_ENGINE"
+PREVIEW = "preview"  # no engine: nothing is made, so nothing need be there
 
 _FIELDS = ("host", "ssh_ports", "user", "notebook_port", "local_port", "host_key", "files")
 
@@ -96,10 +97,12 @@ def _address(seat_id: str, field: str, known: list[Any]) -> Any:
 
 
 def _check(seminar: str) -> None:
+    running = os.environ.get(ENGINE_VARIABLE, "cli")
+    if running == PREVIEW:
+        return
     if sshd.find() is None:
         raise SettingsError(sshd.MISSING)
     holder = engine_of(seminar)
-    running = os.environ.get(ENGINE_VARIABLE, "cli")
     if holder not in (None, running):
         names = {"cli": "the Pulumi CLI", "in-process": "the engine without the CLI"}
         raise SettingsError(

@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 
 from stacks import access, boot
-from stacks.credentials import MachineCredentials, OrganiserKey
+from stacks.credentials import MachineCredentials, OrganiserKey, credentials_for
 from stacks.errors import SettingsError
 from stacks.outputs import HandOver, HandOverSeat
 from stacks.seats import Seat
@@ -46,6 +46,17 @@ class Machines(pulumi.ComponentResource):
                 "notebook_port": args.settings.notebook_port,
                 "local_port": args.settings.local_port,
             }
+
+
+def declare(settings: SeminarSettings, seats: tuple[Seat, ...]) -> None:
+    """Declare the whole seminar: keys and passwords, machines, outputs. Raises SettingsError as `build` does."""
+    args = MachinesArgs(
+        settings=settings,
+        seats=seats,
+        organiser=OrganiserKey("organiser"),
+        credentials=credentials_for(seats, settings),
+    )
+    export(args, build(args))
 
 
 def build(args: MachinesArgs) -> Machines:

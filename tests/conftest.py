@@ -151,7 +151,7 @@ FAB = str(Path(sys.prefix) / "bin" / "fab")
 
 def copy_project(target: Path) -> Path:
     """Copy what makes up the project, but for what running it made."""
-    made = (".git", ".venv", ".seminar", "packs", "__pycache__", "*_cache", ".hypothesis")
+    made = (".git", ".venv", ".seminar", "packs", "collected", "__pycache__", "*_cache", ".hypothesis")
     shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*made))
     (target / ".venv").symlink_to(sys.prefix)
     (target / ".seminar").mkdir(mode=0o700)

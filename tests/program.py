@@ -13,7 +13,7 @@ from pulumi.runtime import mocks, rpc, set_all_config
 from pulumi.runtime.settings import get_root_resource
 from pulumi.runtime.stack import Stack
 
-from rehearsal.engine import plain as bare
+from stacks.envelopes import plain as bare
 from stacks.folders import PROJECT_ROOT
 
 __all__ = ["HOST_KEY", "SEMINAR", "Exported", "Monitor", "Refusal", "bare", "credentials", "run"]

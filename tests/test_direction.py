@@ -13,7 +13,7 @@ from stacks.folders import PROJECT_ROOT
 
 SOURCES = sorted(
     file.relative_to(PROJECT_ROOT)
-    for pattern in ("*.py", "stacks/*.py", "provisioning/**/*.py", "rehearsal/*.py")
+    for pattern in ("*.py", "stacks/*.py", "provisioning/**/*.py", "rehearsal/*.py", "policies/*.py", "preview/*.py")
     for file in PROJECT_ROOT.glob(pattern)
 )
 CLOUD_SDKS = {"pulumi_aws", "pulumi_azure_native", "boto3", "azure"}

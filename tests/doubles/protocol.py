@@ -19,7 +19,7 @@ import grpc
 from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from rehearsal.engine import plain
+from stacks.envelopes import plain
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Properties = dict[str, Any]

@@ -123,7 +123,8 @@ def reached_at(running: Project, seat: str, *ports: int) -> Iterator[None]:
 
 
 class Proxy:
-    """A way to a port of loopback that is long, slow, or breaks: the first `resets` connections after `after` bytes.
+    """A way to a port of loopback that is long, slow, or breaks: the first `resets` connections after `after` bytes
+    there, the first `answers_reset` after so many back.
 
     After `stalls` bytes of one direction (0 for never) it carries nothing more and stays open. `bytes_per_second` (0
     for no limit) and `late_seconds` hold for each direction of a connection. Used as a context.
@@ -136,6 +137,7 @@ class Proxy:
         bytes_per_second: int = 0,
         late_seconds: float = 0,
         resets: int = 0,
+        answers_reset: int = 0,
         after: int = 0,
         stalls: int = 0,
     ) -> None:
@@ -144,6 +146,7 @@ class Proxy:
         self._bytes_per_second = bytes_per_second
         self._late_seconds = late_seconds
         self._resets = resets
+        self._answers_reset = answers_reset
         self._after = after
         self.connections = 0
         self.carried = 0
@@ -170,9 +173,8 @@ class Proxy:
                 return
             self.connections += 1
             target = socket.create_connection(("127.0.0.1", self._target))
-            breaks = self.connections <= self._resets
-            for one, other in ((caller, target), (target, caller)):
-                limit = self._after if breaks and one is caller else None
+            for one, other, breaking in ((caller, target, self._resets), (target, caller, self._answers_reset)):
+                limit = self._after if self.connections <= breaking else None
                 threading.Thread(target=self._carry, args=(one, other, limit), daemon=True).start()
 
     def _carry(self, one: socket.socket, other: socket.socket, limit: int | None) -> None:

@@ -176,3 +176,22 @@ def test_an_end_as_yaml_takes_it_without_quotes(seminar: OnAws, ends: str) -> No
     path = seminar.project.root / f"Pulumi.{STACK}.yaml"
     path.write_text(path.read_text().replace(json.dumps(TOMORROW), ends))
     assert seminar.planned()["create"] > 0
+
+
+def test_fab_end_destroys_what_it_may(seminar: OnAws) -> None:
+    """Nobody's machine can be reached: no work is here, so that it takes everyone's name to destroy them."""
+    seminar.up()
+    code = "from dataclasses import replace; from provisioning import inventory, tasks; import invoke, sys\n"
+    code += "real = inventory.load\ndef load(*words):\n    found = real(*words)\n"
+    code += "    nowhere = tuple(replace(seat, host='') for seat in found.seats)\n"
+    code += "    return replace(found, seats=nowhere)\n"
+    code += "inventory.load = load\ntasks.end(invoke.Context(), stack='class', without=sys.argv[1], yes=True)"
+    refused = seminar.project.python("-c", code, "ada")
+    assert "Nothing was destroyed, for this work is not here: ada, bose." in refused.stdout, refused.stderr
+    assert sorted(seminar.machines()) == ["ada", "bose"]
+    done = seminar.project.python("-c", code, "ada,bose")
+    assert "The stack has no resources any more; how to look in the account itself" in done.stdout, done.stderr
+    assert done.returncode == 0
+    assert everything(seminar.account) == {}
+    again = seminar.project.fab("end", "--stack", "class", "--yes")
+    assert "The seminar class has ended already, at " in again.stdout, again.stderr

@@ -131,3 +131,30 @@ def test_azure_compares_names_of_images_without_regard_to_letter_case() -> None:
     found = images.azure_image("Microsoft-DSVM:Ubuntu-2204:2204-gen2:latest")
     assert found is not None
     assert found.services_off == ("jupyterhub.service",)
+
+
+def test_vcpus_and_processors_that_a_name_tells_are_those_of_aws(types: dict[str, Any]) -> None:
+    told = {name: sizes.vcpus(name) for name in types}
+    known = {name: count for name, count in told.items() if count is not None}
+    assert len(known) > 1000
+    assert known == {name: types[name]["VCpuInfo"]["DefaultVCpus"] for name in known}
+    others = [name for name in types if not name.startswith("mac")]
+    arm = [name for name in others if images.ARCHITECTURE not in types[name]["ProcessorInfo"]["SupportedArchitectures"]]
+    assert [name for name in others if sizes.is_graviton(name)] == arm
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("Standard_NC16as_T4_v3", 16),
+        ("Standard_E16-8s_v5", 8),
+        ("Standard_D2s_v5", 2),
+        ("Standard_HB120rs_v3", 120),
+        ("Standard_D3_v2", None),
+        ("Standard_B2s", None),
+        ("m6i.metal", None),
+        ("zz9.large", None),
+    ],
+)
+def test_vcpus_are_told_where_the_name_says_them(name: str, count: int | None) -> None:
+    assert sizes.vcpus(name) == count
