@@ -51,9 +51,9 @@ soak: ## an hour of class in ten minutes, fifty real seats and much that goes wr
 	@$(SETUP) $(ALL) --sshd --test-tools
 	@.venv/bin/python -m tests.soak $(SOAK)
 
-screenshots: ## the pictures of docs/participants.md, taken anew
+screenshots: ## the pictures of docs/participants.md and docs/board.md, taken anew
 	@$(SETUP) $(ALL) --test-tools
-	@SEMINAR_SCREENSHOTS=1 .venv/bin/python -m pytest -q tests/provisioning/test_page.py -k pictures
+	@SEMINAR_SCREENSHOTS=1 .venv/bin/python -m pytest -q tests/provisioning/test_page.py tests/provisioning/test_board_page.py -k picture
 
 format: ## format the code
 	@$(SETUP) $(ALL)

@@ -14,6 +14,7 @@ const STILL_SECONDS = 8; // so long without a move, the pointer is not about to 
 const GATHER_SECONDS = 1.5; // changes that are told together
 const MOST_TOLD = 3; // changes that are told by name
 const TILE_REMS = { width: 12.5, height: 7.5 }; // of a tile at scale 1; its height stands in board.css, too
+const LEAST_SCALE = 0.85; // smaller, a name can't be read from afar: the page is scrolled instead
 const MOST_SCALE = 2.6;
 const LONG_NAMES = ["long", "longer", "longest"]; // how a name is set that needs more room
 
@@ -56,7 +57,7 @@ function factsLine(facts) {
     memoryOf(facts) && `memory ${memoryOf(facts)}`,
     facts.gpu && `GPU ${facts.gpu}`,
     "free_mib" in facts && `${gib(facts.free_mib)} free`,
-  ].filter(Boolean).join(" · ");
+  ].filter(Boolean).map((fact) => fact.replaceAll(" ", "\u00a0")).join(" · ");
 }
 
 function factsTable(tile) {
@@ -154,7 +155,7 @@ function move(list, wanted) {
   }
 }
 
-// As large as all tiles may be with nobody below the edge; at least so large that a name can be read.
+// As large as all tiles may be with nobody below the edge, or as can be read.
 function fit(shown) {
   const list = $("seats");
   const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
@@ -169,13 +170,14 @@ function fit(shown) {
   let columns = 1;
   for (let more = 2; more <= shown; more += 1) if (scaleOf(more) > scaleOf(columns)) columns = more;
   let scale = scaleOf(columns);
-  if (scale < 1) {
+  if (scale < LEAST_SCALE) {
     scale = 1;
     columns = Math.max(1, Math.floor((width + gap) / (TILE_REMS.width * rem + gap)));
   }
   list.style.setProperty("--columns", columns);
   list.style.setProperty("--scale", Math.min(scale, MOST_SCALE).toFixed(3));
   fitNames(`${columns} ${width} ${scale.toFixed(3)} ${shown} ${seats.size}`);
+  fitFacts();
 }
 
 let fitted = "";
@@ -189,9 +191,19 @@ function fitNames(to) {
     names = names.filter((name) => name.scrollHeight > 1.25 * name.clientHeight); // a line more, and not a letter's tail
     for (const name of names) name.classList.add(long);
   }
-  const roomy = ({ clientHeight }, size) => clientHeight < 1.6 * size; // a name of one line leaves one to the facts
-  for (const name of document.querySelectorAll("#seats .name")) {
-    name.parentElement.classList.toggle("roomy", roomy(name, parseFloat(getComputedStyle(name).fontSize)));
+}
+
+// The facts get the lines that the name and the reason leave.
+function fitFacts() {
+  const all = [...document.querySelectorAll("#seats > :not([hidden]) > .tile")].map((tile) => {
+    const [name, state, facts] = [".name", ".state > span", ".facts"].map((each) => tile.querySelector(each));
+    const style = getComputedStyle(tile);
+    const room = tile.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom)
+      - 2 * parseFloat(style.rowGap) - name.offsetHeight - state.offsetHeight;
+    return { facts, lines: String(Math.max(1, Math.floor(room / parseFloat(getComputedStyle(facts).lineHeight)))) };
+  });
+  for (const { facts, lines } of all) {
+    if (facts.style.getPropertyValue("--lines") !== lines) facts.style.setProperty("--lines", lines);
   }
 }
 

@@ -17,6 +17,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 _PROGRAM, _DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+_PAGE_SECONDS = 170  # a computer that is busy with much else may starve a browser; pytest's patience is 180
 needs_chromium = pytest.mark.skipif(
     not (_PROGRAM and _DRIVER), reason="chromium or chromedriver is not on PATH (Debian: chromium, chromium-driver)"
 )
@@ -61,7 +62,8 @@ def chromium(folder: Path, *, width: int = 1100, height: int = 900, agent: str =
         options.add_argument(word)
     service = webdriver.ChromeService(executable_path=_DRIVER)
     browser = webdriver.Chrome(options=options, service=service)
-    browser.set_page_load_timeout(60)
+    browser.set_page_load_timeout(_PAGE_SECONDS)
+    browser.set_script_timeout(_PAGE_SECONDS)
     try:
         yield browser
     finally:

@@ -5,13 +5,15 @@ With SEMINAR_SCREENSHOTS set (`make screenshots`) it also takes the picture of d
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +37,9 @@ from tests.provisioning.boards import Served
 
 pytestmark = [pytest.mark.xdist_group("board"), browsers.needs_chromium]
 STUB = PROJECT_ROOT / "tests" / "provisioning" / "stub" / "jupyter"
+PAGE = PROJECT_ROOT / "provisioning" / "board"
+IMAGES = PROJECT_ROOT / "docs" / "images"
+PATIENCE_SECONDS = 150.0
 WIDE = (1920, 1080)
 
 
@@ -67,8 +72,8 @@ def page(board: Served, browser: webdriver.Chrome) -> Iterator[webdriver.Chrome]
     browser.get("about:blank")  # before the board ends
 
 
-def awaits(browser: webdriver.Chrome, what: str, look: object) -> object:
-    return browsers.awaits(browser, what, look)  # type: ignore[arg-type]
+def awaits(browser: webdriver.Chrome, what: str, look: Callable[[], object]) -> object:
+    return browsers.awaits(browser, what, look, PATIENCE_SECONDS)
 
 
 def tiles(browser: webdriver.Chrome) -> list[WebElement]:
@@ -361,6 +366,20 @@ def test_the_file_that_opens_the_browser(board: Served, browser: webdriver.Chrom
     browser.get("about:blank")
 
 
+def test_the_picture_of_the_guide_is_of_this_page(page: webdriver.Chrome) -> None:
+    taken_from = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(PAGE.iterdir()))).hexdigest() + "\n"
+    noted = IMAGES / "board-taken-from.txt"
+    if os.environ.get("SEMINAR_SCREENSHOTS"):
+        browsers.emulate(page, *WIDE, prefers_color_scheme="light")
+        smaller = {"x": 0, "y": 0, "width": WIDE[0], "height": WIDE[1], "scale": 0.7}
+        how = {"format": "webp", "quality": 80, "clip": smaller}
+        taken = page.execute_cdp_cmd("Page.captureScreenshot", how)
+        (IMAGES / "board.webp").write_bytes(base64.b64decode(taken["data"]))
+        noted.write_text(taken_from)
+    assert noted.read_text() == taken_from, "the page has changed; run `make screenshots`"
+    assert "images/board.webp" in (PROJECT_ROOT / "docs" / "board.md").read_text()
+
+
 # Fifty real machines
 
 
@@ -386,9 +405,14 @@ def connections(project: Project, seat: str) -> list[int]:
     return sorted(child.pid for child in listener.children())
 
 
-@pytest.mark.timeout(600)
-def test_one_of_fifty_fails_in_the_middle(project: Project, browser: webdriver.Chrome) -> None:
+@pytest.mark.timeout(900)
+def test_one_of_fifty_fails_in_the_middle(project: Project, tmp_path: Path) -> None:
     a_full_class(project)
+    with browsers.chromium(tmp_path / "profile") as browser:
+        fails_in_the_middle(project, browser)
+
+
+def fails_in_the_middle(project: Project, browser: webdriver.Chrome) -> None:
     seats = project.root / ".seminar" / STACK / "seats"
     user = project.seats()["07"]["user"]
     ssh = ["ssh", "-N", "-F", str(seats / "07" / "ssh_config"), f"{user}@127.0.0.1"]
@@ -442,11 +466,11 @@ def test_one_of_fifty_fails_in_the_middle(project: Project, browser: webdriver.C
 
     browser.get("about:blank")
     board.send_signal(signal.SIGINT)
-    said, _ = board.communicate(timeout=90)
+    said, _ = board.communicate(timeout=PATIENCE_SECONDS)
     assert board.returncode == 0
     assert said.rstrip().endswith("The board is closed.")
     assert "Traceback" not in said
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while any(connections(project, seat) for seat in ("05", "08")):
         assert time.monotonic() < deadline
         time.sleep(0.1)
