@@ -296,6 +296,7 @@ def test_a_request_that_can_not_be(machines: Project, tmp_path: Path) -> None:
     for words, said in (
         (("nowhere",), "'nowhere' is not here; expected a file or a folder"),
         (("/dev/null",), "'/dev/null' is neither a file nor a folder"),
+        (("/dev/null/x",), "'/dev/null/x' can't be read (Not a directory)"),
         ((".", "--to", "../up"), "--to '../up' leads out of the working directory"),
         ((".", "--to", "/tmp"), "--to '/tmp' leads out of the working directory"),
     ):
