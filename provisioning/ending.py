@@ -154,8 +154,8 @@ def _refuse_without_terminal() -> None:
 
 def _ask(stack: str, machines: int, lost: Sequence[str], *, yes: bool) -> None:
     """Let the organiser type the seminar's name. Raises RequestError where it is another."""
-    without = f" The work of {', '.join(lost)} is lost." if lost else ""
-    print(f"Now the notebooks are stopped, and the {machines} machines of {stack} destroyed with all files.{without}")
+    without = f" The work of {', '.join(lost)} is lost with them." if lost else ""
+    print(f"This stops the notebooks and destroys the {machines} machines of {stack} with all their files.{without}")
     if yes:
         return
     try:

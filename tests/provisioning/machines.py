@@ -124,7 +124,7 @@ def reached_at(running: Project, seat: str, *ports: int) -> Iterator[None]:
 
 class Proxy:
     """A way to a port of loopback that is long, slow, or breaks: the first `resets` connections after `after` bytes
-    there, the first `answers_reset` after so many back, and not before `once` is true.
+    there, the first `answers_reset` after so many back.
 
     After `stalls` bytes of one direction (0 for never) it carries nothing more and stays open. `bytes_per_second` (0
     for no limit) and `late_seconds` hold for each direction of a connection. Used as a context.
@@ -139,7 +139,6 @@ class Proxy:
         resets: int = 0,
         answers_reset: int = 0,
         after: int = 0,
-        once: Callable[[], object] = lambda: True,
         stalls: int = 0,
     ) -> None:
         self._stalls = stalls
@@ -149,7 +148,6 @@ class Proxy:
         self._resets = resets
         self._answers_reset = answers_reset
         self._after = after
-        self._once = once
         self.connections = 0
         self.carried = 0
         self._lock = threading.Lock()
@@ -189,8 +187,6 @@ class Proxy:
                 carried += len(data)
                 self.carried += len(data)
                 if limit is not None and carried > limit:
-                    while not self._once() and not self._over_now.wait(0.05):
-                        pass
                     for end in (one, other):  # no orderly end: a reset, both ways
                         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         end.shutdown(socket.SHUT_RDWR)
