@@ -13,6 +13,8 @@ import pytest
 from tests.conftest import Project, copy_project
 from tests.preview.stacks import AWS, roster, write
 
+pytestmark = pytest.mark.timeout(600)  # each test is some runs of a program
+
 
 class Checkout:
     """A checkout of the project with a seminar committed, whose files a test changes."""

@@ -85,7 +85,7 @@ def test_both_say_the_same(seminar: Seminar) -> None:
     done = seminar.project.run("sh", "preview/live.sh", "HEAD", str(before["cloud"]))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "== class\nPreviewing update (class)" in done.stdout
-    assert "No seminar of local differs" in seminar.project.run("sh", "preview/live.sh", "HEAD", "local").stdout
+    assert "There is no state of it" in seminar.project.run("sh", "preview/live.sh", "HEAD", "local").stdout
 
     # No setting replaces a machine that is there, so take away what keeps it so.
     seminar.settings = dict(before)
