@@ -8,6 +8,7 @@ from policies.budget import Cost
 from preview.page import Data, Section, Table
 from preview.plan import Plan
 from stacks import access, sizes
+from stacks.ends import as_utc
 
 _PLACES = {"local": "on this computer", "aws": "on AWS", "azure": "on Azure"}
 
@@ -66,7 +67,7 @@ def _cost(cost: Cost) -> str:
     said = f"{cost.machines} machines at {price}: {cost.hourly:.2f} an hour"
     if cost.total is None:
         return f"{said}, without an end."
-    told = f"{said}, at most {cost.total:,} from {cost.begins:%Y-%m-%d %H:%M} UTC to the end"
+    told = f"{said}, at most {cost.total:,} from {as_utc(cost.begins)} to the end"
     return f"{told}, of {cost.budget:,} in seminar:budget." if cost.budget else f"{told}. seminar:budget is not set."
 
 

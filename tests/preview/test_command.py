@@ -10,6 +10,8 @@ import pytest
 from tests.conftest import Project
 from tests.preview.stacks import AWS, AZURE, write
 
+pytestmark = pytest.mark.timeout(600)  # each test is some runs of a program
+
 FIFTY = [f"p{n:02}" for n in range(50)]
 
 
