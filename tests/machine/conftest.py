@@ -49,6 +49,8 @@ class Booted:
         )
         told = [
             "BatchMode=yes",
+            "ConnectTimeout=60",  # a machine that goes down may say nothing more
+            "ServerAliveInterval=20",
             "IdentitiesOnly=yes",
             "StrictHostKeyChecking=yes",
             f"UserKnownHostsFile={known}",

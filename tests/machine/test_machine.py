@@ -43,7 +43,9 @@ def test_the_first_key_that_sshd_ever_shows_is_the_handed_over_one(booted: Boote
 
 @each
 def test_a_start_waits_for_the_boot_and_is_proved(booted: Booted) -> None:
-    seat = booted.room.fab("start-notebook", "--wait", "300")
+    deadline = time.monotonic() + 2 * LONG_SECONDS
+    while "still sets itself up" in (seat := booted.room.fab("start-notebook", "--wait", "300")).get("reason", ""):
+        assert time.monotonic() < deadline, booted.machine.said()
     assert seat["outcome"] == "changed", seat
     assert booted.room.fab("start-notebook")["outcome"] == "unchanged"
 
@@ -91,7 +93,7 @@ def test_its_jupyter_is_the_image_s_or_an_own_one(booted: Booted) -> None:
 def test_the_unit_is_private_right_and_holds_no_secret(booted: Booted) -> None:
     path = f"~/.config/systemd/user/{UNIT}"
     assert booted.participant(f"stat -c %a {path} ~/.local/share/seminar/settings {CONFIG}") == "600\n600\n600"
-    assert booted.participant(f"systemd-analyze --user verify {path} 2>&1") == ""
+    assert UNIT not in booted.participant(f"systemd-analyze --user verify {path} 2>&1")
     unit = booted.participant(f"cat {path}; cat /proc/$({PID})/environ | tr '\\0' '\\n'; ps -eo args")
     for secret in booted.room.secrets.values():
         assert secret not in unit
@@ -160,7 +162,7 @@ def test_a_program_that_takes_all_memory_ends_alone(booted: Booted) -> None:
         code = f"import subprocess, sys\nprint(subprocess.run([sys.executable, '-c', {greedy!r}]).returncode)"
         assert compute(base, booted.room.secrets["password"], code) == "-9"
     assert booted.participant(PID) == before
-    assert booted.root("journalctl -k -b --grep 'Out of memory' --no-pager -q | wc -l") != "0"
+    assert "Out of memory" in booted.root("dmesg")
 
 
 @each
@@ -174,7 +176,7 @@ def test_a_jupyter_that_is_killed_is_back_and_what_its_notebooks_began_is_gone(b
     booted.runs_by_itself()
     assert booted.participant(PID) != before
     assert booted.participant("pgrep -cx sleep || true") == "0"
-    said = booted.participant(f"journalctl --user -u {UNIT} -o json --no-pager -q | tail -n 40")
+    said = booted.root(f"journalctl USER_UNIT={UNIT} -o json --no-pager -q | tail -n 40")
     moments = [(int(line["__REALTIME_TIMESTAMP"]), line["MESSAGE"]) for line in map(json.loads, said.splitlines())]
     killed = max(moment for moment, text in moments if "status=9/KILL" in text)
     again = min(moment for moment, text in moments if moment > killed and text.startswith("Started "))
@@ -188,7 +190,7 @@ def test_a_stop_is_kept_and_a_start_undoes_it(booted: Booted) -> None:
         booted.participant(f"systemctl --user is-enabled {UNIT}; systemctl --user is-active {UNIT}; true")
         == "disabled\ninactive"
     )
-    assert booted.participant("pgrep -u participant -f jupyter || echo none") == "none"
+    assert booted.participant("pgrep -u participant -f '[j]upyter' || echo none") == "none"
     assert booted.room.fab("status")["state"] == "stopped"
     assert booted.room.fab("stop-notebook")["outcome"] == "unchanged"
     assert booted.room.fab("start-notebook")["outcome"] == "changed"
@@ -229,7 +231,7 @@ def test_after_a_reboot_all_is_as_before_without_anyone(booted: Booted) -> None:
 
 @each
 def test_at_the_seminar_s_end_it_powers_itself_off(booted: Booted) -> None:
-    assert booted.root("cat /var/lib/seminar-ends").strip() == ENDS
+    assert booted.becomes("cat /var/lib/seminar-ends", ENDS) == ENDS
     # Past on Azure too, which is given an hour to stop the machine first.
     (booted.machine.metadata / "ends").write_text(as_utc(datetime.now(timezone.utc) - timedelta(hours=2)))
     assert booted.machine.is_off(LONG_SECONDS), booted.machine.said()

@@ -23,8 +23,8 @@ MAC, WIRE_MAC = "52:54:00:00:00:01", "52:54:00:00:00:02"
 BOOT_SECONDS = 900.0  # without KVM it takes one to two minutes, alone on two cores
 _KVM_SECONDS = 30.0  # a kernel that boots says so in the first
 _LOG_LINES = 25
-# A kernel that is emulated on a busy computer finds that its timer is late, and would give up.
-_KERNEL = "console=ttyS0 no_timer_check"
+# What is emulated on a busy computer comes late: a kernel would give up over its timer, and systemd over a device.
+_KERNEL = "console=ttyS0 no_timer_check systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900"
 
 
 def accelerator(image: Image, folder: Path) -> str:
