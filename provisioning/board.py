@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import html
 import signal
 import threading
@@ -24,6 +25,7 @@ def hold(inventory: Inventory, *, port: int | None = None, every_seconds: float,
 
     `port` None: the first free one of the board's. Raises RequestError where no port is to be had.
     """
+    gc.enable()  # a task that ran before in this process has put it off; the board lives for hours
     asyncio.run(_hold(inventory, port, every_seconds, browser=browser))
     print("\nThe board is closed.", flush=True)
 
@@ -55,8 +57,14 @@ def _opened(stack: str, door: board_server.Door) -> Iterator[None]:
     The file lies beside the packs and not in a hidden or temporary folder, for a browser that is a snap can't read
     those. It is removed when the board closes.
     """
-    file = make_private(packs_folder(stack)) / _OPENING_FILE
-    write_private(file, _opening_page(door))
+    file = packs_folder(stack) / _OPENING_FILE
+    try:
+        make_private(file.parent)
+        write_private(file, _opening_page(door))
+    except OSError as error:
+        print(f"The browser was not opened ({error}); open the address yourself.", flush=True)
+        yield
+        return
     # A browser of the terminal would hold up everything until it is left.
     threading.Thread(target=webbrowser.open, args=(file.as_uri(),), name="browser", daemon=True).start()
     try:

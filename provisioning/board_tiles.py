@@ -87,7 +87,7 @@ def facts(seen: Mapping[str, Any]) -> dict[str, int | str]:
 def text(printed: str, secrets: SeatSecrets, most_letters: int = MOST_LOG_LETTERS) -> str:
     """The end of what was printed, without what steers a terminal, and without secrets."""
     for secret in (secrets.password, secrets.password_hash):
-        printed = printed.replace(secret, _HIDDEN)
+        printed = printed.replace(secret, _HIDDEN) if secret else printed
     for pattern, instead in _SECRETS:
         printed = pattern.sub(instead, printed)
     return harmless(_COLOURS.sub("", printed).replace("\r\n", "\n"))[-most_letters:]

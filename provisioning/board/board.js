@@ -129,10 +129,14 @@ const isAimedAt = () => dialog.open
   || ((overGrid || $("seats").contains(document.activeElement)) && performance.now() - lastMove < STILL_SECONDS * 1000);
 
 function arrange({ now = false } = {}) {
-  const wanted = inOrder().map(({ item }) => item);
   const list = $("seats");
-  for (const seat of seats.values()) seat.item.hidden = !fits(seat);
-  if (wanted.some((item, place) => list.children[place] !== item) && (now || !isAimedAt())) move(list, wanted);
+  if (now || list.children.length !== seats.size || !isAimedAt()) {
+    const wanted = inOrder().map(({ item }) => item);
+    const hadFocus = list.contains(document.activeElement);
+    for (const seat of seats.values()) seat.item.hidden = !fits(seat);
+    if (wanted.some((item, place) => list.children[place] !== item)) move(list, wanted);
+    if (hadFocus && !list.contains(document.activeElement)) $("filter").focus(); // the tile that had it is hidden now
+  }
   const shown = [...list.children].filter((item) => !item.hidden);
   $("none").hidden = shown.length > 0 || !seats.size;
   if (!shown.some((item) => item.dataset.id === current)) current = shown.length ? shown[0].dataset.id : null;
@@ -342,11 +346,11 @@ function drawDetails() {
 }
 
 dialog.addEventListener("close", () => {
-  const item = seats.get(open)?.item;
+  const { item } = seats.get(open);
   open = null;
-  lastMove = performance.now();
-  if (item && !item.hidden) stopAt(item); // also where the tile was moved meanwhile
-  else $("filter").focus();
+  arrange({ now: true });
+  if (item.hidden) $("filter").focus();
+  else stopAt(item); // also where the tile was moved meanwhile
 });
 $("close").addEventListener("click", () => dialog.close());
 dialog.addEventListener("click", (event) => { if (event.target === dialog && isOutside(event)) dialog.close(); });

@@ -393,6 +393,18 @@ def test_the_task_from_its_address_to_ctrl_c(away: Project, tmp_path: Path) -> N
         assert probe.connect_ex(("127.0.0.1", address.port or 0)) != 0
 
 
+def test_no_room_for_the_file_that_opens_the_browser(away: Project) -> None:
+    (away.root / "packs").write_text("in the way")
+    process = away.popen(FAB, "board")
+    assert printed_address(process)
+    assert process.stdout
+    said = [process.stdout.readline() for _ in range(2)]
+    assert said[1].startswith("The browser was not opened (")
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=ANSWER_SECONDS)
+    assert (process.returncode, "Traceback" in rest) == (0, False)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
