@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from provisioning import engines, inventory, last_run, packs, report, verbs
 from provisioning.fleet import SeatResult
+from stacks.errors import EngineError
 from stacks.folders import REHEARSAL
 
 FIRST_WAIT = "600"  # seconds that a machine has to answer: a cloud's boots in minutes
@@ -23,7 +24,7 @@ def begin(stack: str, *, yes: bool, wait: str, board: bool, browser: bool) -> in
     connect_seconds = inventory.seconds(wait or FIRST_WAIT)
     stack = stack or _meant()
     _step(1, f"The machines of {stack}")
-    engines.make(stack, yes=yes)
+    code = _make(stack, yes=yes)
 
     _step(2, "Their notebooks")
     found = inventory.load(stack)
@@ -39,7 +40,7 @@ def begin(stack: str, *, yes: bool, wait: str, board: bool, browser: bool) -> in
     last_run.keep(stack, "packs", packed)
     for line in [*packs.to_send(packed), *packs.remove_strangers(found)]:
         print(line)
-    code = max(report.exit_code(results), report.exit_code(packed))
+    code = max(code, report.exit_code(results), report.exit_code(packed))
     for result in packed:
         if not result.is_well:
             print(f"{result.seat.id}: {result.reason}.")
@@ -56,6 +57,16 @@ def begin(stack: str, *, yes: bool, wait: str, board: bool, browser: bool) -> in
     gc.enable()  # a verb's process is short and does without; from here on it is a long one
     boards.hold(found, every_seconds=EVERY_SECONDS, browser=browser)
     return code
+
+
+def _make(stack: str, *, yes: bool) -> int:
+    """Make the machines; returns the exit code. Those that are there are gone on with, where some could not be made."""
+    try:
+        engines.make(stack, yes=yes)
+    except EngineError as error:
+        print(f"{error} Now on with those that are there.", flush=True)
+        return error.exit_code
+    return 0
 
 
 def _meant() -> str:

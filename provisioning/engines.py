@@ -31,7 +31,8 @@ def make(stack: str, *, yes: bool) -> None:
         raise RequestError(
             "`pulumi up` asks before it makes machines, and there is no terminal to ask on; say --yes if it is meant."
         )
-    words = [binary, "up", "--stack", stack, "--suppress-outputs", *(["--yes"] if yes else [])]
+    # A machine that the cloud has no room for holds up nobody.
+    words = [binary, "up", "--stack", stack, "--continue-on-error", "--suppress-outputs", *(["--yes"] if yes else [])]
     run(words, with_plugins(), "made", asks=not yes)
 
 

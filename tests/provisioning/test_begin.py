@@ -88,6 +88,7 @@ def test_cli_asks_before_it_makes_machines(either: Project) -> None:
     assert done.returncode == 2, NO_CLI
     assert "`pulumi up` asks before it makes machines, and there is no terminal to ask on; say --yes" in done.stderr
     unknown = either.fab("begin", "--stack", "spring", "--yes")
-    assert unknown.returncode == 1
+    assert unknown.returncode == 2
     assert "no stack named 'spring' found" in unknown.stderr
-    assert "The machines were not all made; why stands above." in unknown.stderr
+    assert "The machines were not all made; why stands above." in unknown.stdout
+    assert "Pulumi knows no such stack" in unknown.stderr
