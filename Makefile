@@ -1,5 +1,5 @@
 # Each target sets up what it needs; nothing is installed outside .venv but, for a rehearsal, an OpenSSH server, and for the tests the participants' programs.
-.PHONY: help setup rehearse rehearse-down test check preview screenshots soak format bench pulumi lock clean
+.PHONY: help setup rehearse rehearse-down test test-machine check preview preview-changed preview-live screenshots soak format bench pulumi lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -8,11 +8,12 @@ STACK ?=
 AGAINST ?=
 FAIL_ON_REPLACE ?=
 FORM ?=
+CLOUD ?=
 SETUP = PYTHON='$(PYTHON)' sh rehearsal/setup.sh
 REHEARSAL = requirements.txt requirements-rehearsal.txt
 CLOUDS = requirements-clouds.txt
 ALL = $(REHEARSAL) $(CLOUDS) requirements-dev.txt
-SHELL_FILES = provisioning/scripts/*.sh provisioning/pack/*.sh provisioning/pack/*.command rehearsal/setup.sh bench/fleet/job.sh .ci/run
+SHELL_FILES = provisioning/scripts/*.sh provisioning/pack/*.sh provisioning/pack/*.command rehearsal/setup.sh preview/live.sh bench/fleet/job.sh .ci/run
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
@@ -32,6 +33,10 @@ test: ## every test that can run here
 	@$(SETUP) $(ALL) --sshd --test-tools
 	@.venv/bin/python -m pytest -n 3 --dist loadgroup
 
+test-machine: ## boot real virtual machines: cloud-init, systemd, a reboot (half an hour; before a release)
+	@$(SETUP) $(ALL) --sshd --machine
+	@SEMINAR_MACHINE=1 .venv/bin/python -m pytest -v -s --durations=0 --durations-min=0.5 tests/machine
+
 check: ## formatting, lint, types, shell
 	@$(SETUP) $(ALL)
 	@.venv/bin/ruff format --check .
@@ -42,6 +47,14 @@ check: ## formatting, lint, types, shell
 preview: ## what a seminar would be, with no account and no CLI (STACK=aws-example AGAINST=main FORM=--json)
 	@$(SETUP) $(REHEARSAL) $(CLOUDS) >&2
 	@.venv/bin/python -m preview '$(STACK)' $(if $(AGAINST),--against '$(AGAINST)') $(if $(FAIL_ON_REPLACE),--fail-on-replace) $(FORM)
+
+preview-changed: ## the same of every seminar that differs from AGAINST
+	@$(SETUP) $(REHEARSAL) $(CLOUDS) >&2
+	@.venv/bin/python -m preview --changed --against '$(AGAINST)' $(if $(FAIL_ON_REPLACE),--fail-on-replace) $(FORM)
+
+preview-live: ## `pulumi preview` of each that differs from AGAINST, with the credentials that are here (CLOUD=aws or azure)
+	@$(SETUP) $(REHEARSAL) $(CLOUDS) >&2
+	@sh preview/live.sh '$(AGAINST)' '$(CLOUD)'
 
 soak: ## an hour of class in ten minutes, fifty real seats and much that goes wrong (SOAK="--seats 8 --minutes 2" for less)
 	@$(SETUP) $(ALL) --sshd --test-tools

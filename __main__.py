@@ -1,7 +1,8 @@
-"""The Pulumi program: load the settings, seat everyone, declare the machines and the hand-over."""
+"""The Pulumi program: load the settings, seat everyone, stand guard, declare the machines and the hand-over."""
 
 import pulumi
 
+from policies.guard import stand_guard
 from stacks.advice import advice
 from stacks.errors import SeminarError
 from stacks.interrupts import end_quietly
@@ -16,6 +17,7 @@ try:
     seats = seat_everyone(enrol(settings))
     for hint in advice(settings):
         pulumi.log.warn(hint)
+    stand_guard(settings, seats)
     declare(settings, seats)
 except SeminarError as error:
     raise pulumi.RunError(str(error)) from error

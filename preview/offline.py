@@ -15,7 +15,8 @@ from typing import Any
 import grpc
 
 from policies.declared import STACK, Declared
-from rehearsal.in_process import run_program
+from rehearsal.in_process import run_program, with_secrets
+from stacks.envelopes import plain
 from stacks.images import ARCHITECTURE
 from stacks.seats import Seat
 from stacks.settings import SeminarSettings
@@ -31,7 +32,6 @@ ASSUMED = {
 
 _NOBODY = "00000000-0000-0000-0000-000000000000"  # the subscription
 # What no one may find in the clear: policies/rules.py looks for keys and hashes by these words.
-_ADDRESS = {"host": "127.0.0.1", "ssh_ports": [22], "user": "you", "files": ""}
 _PRIVATE_KEY = "-----BEGIN OPENSSH PRIVATE KEY----- {} -----END OPENSSH PRIVATE KEY-----"
 
 
@@ -62,13 +62,13 @@ def declared_by(settings: SeminarSettings, seats: tuple[Seat, ...]) -> tuple[Dec
             return _answer(args.token.rsplit(":", maxsplit=1)[-1], args.args, settings)
 
         def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-            return _made(args.typ, args.name, args.inputs)
+            return _made(args.typ, args.name, plain(args.inputs))
 
     class Monitor(mocks.MockMonitor):
         def RegisterResource(self, request: Any) -> Any:
             if request.type != STACK:
                 found.append(Declared.of(request))
-            return super().RegisterResource(request)  # type: ignore[no-untyped-call]  # the SDK's
+            return with_secrets(request, super().RegisterResource(request))  # type: ignore[no-untyped-call]  # the SDK's
 
     before = os.environ.get(ENGINE_VARIABLE)
     os.environ[ENGINE_VARIABLE] = PREVIEW
@@ -119,7 +119,7 @@ def _made(kind: str, name: str, given: dict[str, Any]) -> tuple[str, dict[str, A
     if last == "MachineCredentials":
         return id_, _credentials(name, given["seat_ids"])
     if last == "LocalMachine":
-        return id_, {"addresses": {seat: {**_ADDRESS, **given} for seat in given["laptops"]}, "problem": ""}
+        return id_, {"addresses": {seat: _address(given) for seat in given["laptops"]}, "problem": ""}
     if last == "ResourceGroup":
         name = given["resourceGroupName"]
         return f"/subscriptions/{_NOBODY}/resourceGroups/{name}", {"name": name, "location": given["location"]}
@@ -131,6 +131,11 @@ def _made(kind: str, name: str, given: dict[str, Any]) -> tuple[str, dict[str, A
         "PublicIPAddress": {"ipAddress": ""},
     }
     return id_, outputs.get(last, {})
+
+
+def _address(given: dict[str, Any]) -> dict[str, Any]:
+    wanted = {key: given[key] for key in ("notebook_port", "local_port")}
+    return {"host": "127.0.0.1", "ssh_ports": [22], "user": "you", "files": "", **wanted}
 
 
 def _credentials(name: str, seat_ids: list[str]) -> dict[str, Any]:

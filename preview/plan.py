@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from policies import budget, rules
+from policies.budget import Cost, cost_of
 from policies.declared import Declared
 from policies.openings import Opening, openings_of
 from preview.offline import ASSUMED
@@ -51,6 +53,7 @@ class Plan:
     quotas: tuple[Need, ...]
     openings: tuple[Opening, ...]
     ends: str
+    cost: Cost | None
     warnings: tuple[str, ...]
     assumed: str
 
@@ -69,9 +72,21 @@ def plan_of(settings: SeminarSettings, seats: tuple[Seat, ...], declared: tuple[
         quotas=quotas,
         openings=tuple(sorted(opening for each in declared for opening in openings_of(each))),
         ends=what_ends_does(settings, now),
+        cost=cost_of(settings, len(machines), _begins(settings, now)),
         warnings=(*advice(settings, now), *warnings(quotas, settings.cloud)),
         assumed=ASSUMED[settings.cloud],
     )
+
+
+def refusals(settings: SeminarSettings, declared: tuple[Declared, ...], now: datetime) -> tuple[str, ...]:
+    """Why `pulumi up` would refuse what was declared: guard rails that it breaks, a budget that it is above."""
+    broken = [fault for each in declared for fault in rules.faults_of(each, settings)]
+    return (*broken, *budget.faults_of(settings, len(machines_of(declared)), _begins(settings, now)))
+
+
+def _begins(settings: SeminarSettings, now: datetime) -> datetime:
+    """When costs begin: when the machines are meant to be brought up, where that is still to come."""
+    return max(now, settings.begins) if settings.begins else now
 
 
 def machines_of(declared: tuple[Declared, ...]) -> dict[str, Declared]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from preview import differences, page, sections
 from preview.compare import Comparison, Side, compare
-from preview.plan import Plan, plan_of
+from preview.plan import Plan, plan_of, refusals
 from preview.revision import Revision
 from rehearsal.stackfile import StackFile
 from stacks.errors import SeminarError, SettingsError
@@ -28,7 +28,7 @@ _LONG_AGO = datetime(1, 1, 2, tzinfo=timezone.utc)
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What is told of one seminar. `plan` is None where its settings are refused (`faults`) or its file is gone."""
+    """What is told of one seminar. `faults` is why it is refused; `plan` is None where it can't be read, or is gone."""
 
     stack: str
     plan: Plan | None = None
@@ -44,11 +44,23 @@ class Report:
         """The document for programs."""
         document: dict[str, Any] = {"format": FORMAT, "stack": self.stack, "faults": self.faults}
         if self.plan:
-            document |= asdict(self.plan)
+            document |= {**asdict(self.plan), "cost": self._cost()}
         if self.comparison:
             lost = [seat.id for seat in self.comparison.lost]
             document["against"] = {**asdict(self.comparison), "lost": lost}
         return document
+
+    def _cost(self) -> Mapping[str, Any] | None:
+        cost = self.plan.cost if self.plan else None
+        if cost is None:
+            return None
+        return {
+            "currency": "USD",
+            "per_machine_hour": str(cost.price.dollars) if cost.price else None,
+            "source": cost.price.source if cost.price else None,
+            "until_end": None if cost.total is None else str(cost.total),
+            "budget": cost.budget or None,
+        }
 
     def title(self) -> str:
         if self.plan:
@@ -58,7 +70,7 @@ class Report:
     def sections(self) -> list[page.Section]:
         found = differences.of_comparison(self.comparison) if self.comparison else []
         if self.faults:
-            found.insert(0, page.Section("Why", tuple(page.Data(fault) for fault in self.faults)))
+            found.insert(0, page.Section("Refused", tuple(page.Strong(fault) for fault in self.faults)))
         return [*found, *(sections.of_plan(self.plan) if self.plan else [])]
 
 
@@ -76,13 +88,14 @@ def report_on(stack: str, against: Revision | None, now: datetime) -> Report:
             raise
         return Report(stack=stack, faults=error.faults)
     plan = plan_of(new.settings, new.seats, new.declared, now)
+    refused = refusals(new.settings, new.declared, now)
     if against is None:
-        return Report(stack=stack, plan=plan)
+        return Report(stack=stack, plan=plan, faults=refused)
     if faults:
         found = Comparison(ref=against.ref, commit=against.commit, settings={}, faults=faults)
     else:
         found = compare(old, new, ref=against.ref, commit=against.commit)
-    return Report(stack=stack, plan=plan, comparison=found)
+    return Report(stack=stack, plan=plan, comparison=found, faults=refused)
 
 
 def _old_side(stack: str, against: Revision, folder: Path) -> tuple[Side | None, tuple[str, ...]]:

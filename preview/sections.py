@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+from policies.budget import Cost
 from preview.page import Data, Section, Table
 from preview.plan import Plan
 from stacks import access, sizes
+from stacks.ends import as_utc
 
 _PLACES = {"local": "on this computer", "aws": "on AWS", "azure": "on Azure"}
 
@@ -20,6 +22,8 @@ def title_of(plan: Plan) -> str:
 def of_plan(plan: Plan) -> list[Section]:
     """The whole plan."""
     found = [_machines(plan), _image(plan), *_quotas(plan), _openings(plan), Section("The end", (plan.ends,))]
+    if plan.cost:
+        found.append(Section("Cost of the machines", (_cost(plan.cost),)))
     if plan.warnings:
         found.insert(0, Section("Warnings", plan.warnings))
     if plan.assumed:
@@ -54,6 +58,17 @@ def _quotas(plan: Plan) -> list[Section]:
         (need.name, need.code, _number(need.needed), need.unit, _number(need.of_new_account)) for need in plan.quotas
     )
     return [Section("Quota", (Table(("Quota", "Code", "Needed", "Unit", "Of a new account"), rows),))]
+
+
+def _cost(cost: Cost) -> str:
+    if cost.price is None:
+        return "What one machine costs for an hour is not known here; set seminar:price-per-hour."
+    price = f"{cost.price.dollars} US dollars an hour ({cost.price.source})"
+    said = f"{cost.machines} machines at {price}: {cost.hourly:.2f} an hour"
+    if cost.total is None:
+        return f"{said}, without an end."
+    told = f"{said}, at most {cost.total:,} from {as_utc(cost.begins)} to the end"
+    return f"{told}, of {cost.budget:,} in seminar:budget." if cost.budget else f"{told}. seminar:budget is not set."
 
 
 def _openings(plan: Plan) -> Section:

@@ -23,6 +23,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import IO, Any
 
+from provisioning.programs import byte_values
 from stacks.errors import SeminarError
 from stacks.folders import write_private
 
@@ -97,7 +98,7 @@ class Work:
                 fingerprint=str(told["fingerprint"]),
                 absent=bool(told["absent"]),
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"a part is missing or of another kind ({error})") from error
 
     def to_dict(self) -> dict[str, Any]:
@@ -164,7 +165,7 @@ def _is_harmless(letter: str) -> bool:
 
 
 def _escaped(letter: str) -> str:
-    return "".join(f"%{byte:02x}" for byte in letter.encode("utf-8", "surrogateescape"))
+    return "".join(f"%{byte:02x}" for byte in byte_values(letter))
 
 
 def write(

@@ -98,19 +98,23 @@ def collect(remote: Remote, stack: str, workdir: str, rule: Rule) -> Collected:
 
     Raises SeatError, also where something could not be read; the rest is kept then.
     """
-    seat = remote.seat
-    folder = make_private(collected_folder(stack) / seat.id)
-    with _alone(folder):
-        try:
-            done = _collect(remote, folder, stack, workdir, rule)
-        except OSError as error:
-            shutil.rmtree(folder / ".part", ignore_errors=True)
-            raise SeatError(
-                f"the work can't be kept on this computer ({error.strerror}): {_free_mib(folder)} MiB are free for "
-                f"{folder}; the archives that were there are as they were"
-            ) from error
-        except ArchiveError as error:
-            raise SeatError(f"what was collected is not whole: {error}") from error
+    folder = collected_folder(stack) / remote.seat.id
+    try:
+        make_private(folder)
+        with _alone(folder):
+            try:
+                done = _collect(remote, folder, stack, workdir, rule)
+            except OSError:
+                shutil.rmtree(folder / ".part", ignore_errors=True)
+                raise
+    except OSError as error:
+        there = next(each for each in (folder, *folder.parents) if each.is_dir())
+        raise SeatError(
+            f"the work can't be kept on this computer ({error.strerror}): {_free_mib(there)} MiB are free for "
+            f"{folder}; the archives that were there are as they were"
+        ) from error
+    except ArchiveError as error:
+        raise SeatError(f"what was collected is not whole: {error}") from error
     if told := _unread(done.kept.work):
         raise SeatError(f"{told}; the rest is in {done.kept.path}")
     return done

@@ -14,21 +14,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from provisioning import collect, end_mark, inventory, pulumi_cli, report, verbs
+from provisioning import collect, end_mark, engines, inventory, pulumi_cli, report, verbs
 from provisioning.archive import ArchiveError
 from provisioning.end_mark import Mark, SeatEnd
 from provisioning.fleet import SeatResult
 from provisioning.inventory import Inventory
 from stacks.errors import EngineError, RequestError
-from stacks.folders import PROJECT_ROOT, engine_of, packs_folder, stack_file, stack_folder
+from stacks.folders import engine_of, packs_folder, stack_file, stack_folder
 
-_ANSWER_SECONDS = 60  # that a CLI has to end well after Ctrl-C
 _PROVERS = 4  # archives that are read side by side
 
 
@@ -156,8 +154,8 @@ def _refuse_without_terminal() -> None:
 
 def _ask(stack: str, machines: int, lost: Sequence[str], *, yes: bool) -> None:
     """Let the organiser type the seminar's name. Raises RequestError where it is another."""
-    without = f" The work of {', '.join(lost)} is lost." if lost else ""
-    print(f"Now the notebooks are stopped, and the {machines} machines of {stack} destroyed with all files.{without}")
+    without = f" The work of {', '.join(lost)} is lost with them." if lost else ""
+    print(f"This stops the notebooks and destroys the {machines} machines of {stack} with all their files.{without}")
     if yes:
         return
     try:
@@ -176,15 +174,14 @@ def _is_here(found: Inventory) -> bool:
 def _destroy(mark: Mark) -> int:
     """Destroy what there is, look whether anything is left, and say so. Raises EngineError."""
     if mark.engine == "rehearsal":
-        _run([sys.executable, "-m", "rehearsal", "down", "--stack", mark.stack], dict(os.environ))
+        words = [sys.executable, "-m", "rehearsal", "down", "--stack", mark.stack]
+        engines.run(words, os.environ, "destroyed")
     elif not _is_gone(mark):
         binary = pulumi_cli.find()
         assert binary is not None  # or `_is_gone` could not have asked it
         words = ["destroy", "--stack", mark.stack, "--config-file", str(stack_file(mark.stack))]
-        # The plugin of a cloud, which this computer may not have yet.
-        plugins = {pulumi_cli.WITHOUT_PLUGINS: os.environ.get(pulumi_cli.WITHOUT_PLUGINS, "false")}
         options = ["--yes", "--skip-preview", "--suppress-outputs", "--non-interactive", "--color", "never"]
-        _run([binary, *words, *options], {**pulumi_cli.environment(), **plugins})
+        engines.run([binary, *words, *options], engines.with_plugins(), "destroyed")
     if not _is_gone(mark):
         raise EngineError(f"Something of {mark.stack} is left; run `fab end --stack {mark.stack}` again.")
     replace(mark, state="ended").keep()
@@ -214,19 +211,3 @@ def _is_gone(mark: Mark) -> bool:
         return True
     exported = json.loads(pulumi_cli.run("stack", "export", "--stack", mark.stack))
     return not exported["deployment"].get("resources")
-
-
-def _run(words: list[str], environment: dict[str, str]) -> None:
-    """Run what destroys, its words on standard error. After Ctrl-C it may end well. Raises EngineError."""
-    process = subprocess.Popen(words, cwd=PROJECT_ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr)
-    try:
-        code = process.wait()
-    except KeyboardInterrupt:
-        # The terminal sent Ctrl-C to it as well: it ends what is under way and writes its state.
-        with contextlib.suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
-            process.wait(timeout=_ANSWER_SECONDS)
-        raise
-    if code:
-        raise EngineError(
-            "The machines were not all destroyed; why stands above. Running this again goes on from here."
-        )

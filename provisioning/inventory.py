@@ -39,7 +39,7 @@ def load(stack: str = "", only: str = "", wait: str = "") -> Inventory:
     `wait` is the text of the option of that name. Raises RequestError: no such stack, nothing up, a wrong passphrase,
     an unknown participant, no number of seconds.
     """
-    connect_seconds = _seconds(wait)
+    connect_seconds = seconds(wait)
     stack = stack or default_stack()
     outputs = _outputs(stack)
     if not outputs.get("handover") or not outputs.get("secrets"):
@@ -68,7 +68,8 @@ def choose(seats: tuple[HandOverSeat, ...], only: str) -> tuple[HandOverSeat, ..
     return tuple(seat for seat in seats if seat.id in wanted)
 
 
-def _seconds(wait: str) -> float:
+def seconds(wait: str) -> float:
+    """The seconds that a machine has to answer, from the text of --wait. Raises RequestError."""
     if not wait:
         return CONNECT_SECONDS
     if not wait.isascii() or not wait.isdigit() or not 1 <= int(wait) <= LONGEST_WAIT_SECONDS:

@@ -32,5 +32,13 @@ def legible(name: str) -> str:
     return "".join(letter if letter.isprintable() else _escaped(letter) for letter in name)
 
 
+def byte_values(letter: str) -> bytes:
+    """What a letter of a machine's name is on the machine. A machine may tell what is no name at all."""
+    try:
+        return letter.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return letter.encode("utf-8", "surrogatepass")
+
+
 def _escaped(letter: str) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in letter.encode("utf-8", "surrogateescape"))
+    return "".join(f"\\x{byte:02x}" for byte in byte_values(letter))

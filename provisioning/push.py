@@ -14,7 +14,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -65,16 +65,18 @@ def select(path: str, to: str = "") -> Selection:
     """
     within = _target(to)
     source = Path(path)
-    if not source.exists():
-        raise RequestError(f"{path!r} is not here; expected a file or a folder, for example 02-trees.ipynb.")
+    try:
+        source.stat()
+    except FileNotFoundError:
+        raise RequestError(f"{path!r} is not here; expected a file or a folder, for example 02-trees.ipynb.") from None
+    except OSError as error:
+        raise RequestError(f"{path!r} can't be read ({error.strerror}); expected a file or a folder.") from error
     found = _Found()
     found.folder(within)
     if source.is_dir():
         _walk(source, within, found)
     else:
-        found.add(
-            source, str(PurePosixPath(within, source.resolve().name if source.name in ("", "..") else source.name))
-        )
+        found.add(source, f"{within}/{source.name}" if within else source.name)
     if len(found.files) > MOST_FILES:
         raise RequestError(
             f"{path!r} has {len(found.files)} files; at most {MOST_FILES} are put. Pack them into one file first."
@@ -157,12 +159,16 @@ def _summed(file: Any) -> tuple[str, int]:
 class Packed:
     """The files as they travel: each packed once, when it is first wanted, into one file that is nobody else's.
 
-    Used as a context.
+    Used as a context. Raises RequestError where this computer has no place for it.
     """
 
     def __init__(self, stack: str) -> None:
         self._lock = threading.Lock()
-        self._file = tempfile.TemporaryFile(dir=make_private(stack_folder(stack)))  # noqa: SIM115 (closed by __exit__)
+        folder = stack_folder(stack)
+        try:
+            self._file = tempfile.TemporaryFile(dir=make_private(folder))  # noqa: SIM115 (closed by __exit__)
+        except OSError as error:
+            raise RequestError(f"{folder} can't be written ({error.strerror}), where the files are packed.") from error
         self._end = 0
         self._places: dict[str, tuple[int, int]] = {}  # sha256 -> where it begins, and how long it is
 

@@ -91,7 +91,12 @@ def show(
     good, all_ = len(results) - len(bad), len(results)
     print(f"{good} of {all_} seat{'s' * (all_ > 1)} {'is' if 1 in (good, all_) else 'are'} well.")
     if bad:
-        print(f"Again for the others: {again} --failed")
+        print(f"Again for the others: {harmless(again)} --failed")
+
+
+def address(result: SeatResult) -> str:
+    """A column: where the notebook is, without its token."""
+    return str(result.details.get("url", "")).partition("/?")[0]
 
 
 def show_output(results: Sequence[SeatResult]) -> None:

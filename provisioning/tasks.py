@@ -91,6 +91,25 @@ def _end(code: int) -> None:
         raise Exit(code=code)
 
 
+@task(
+    help={
+        "stack": _STACK,
+        "yes": "let `pulumi up` make machines without asking",
+        "wait": "seconds that a machine has to answer; 600, if left out",
+        "no-board": "end when the packs are written",
+        "no-browser": "leave the browser alone",
+    }
+)
+def begin(
+    _: Context, *, stack: str = "", yes: bool = False, wait: str = "", no_board: bool = False, no_browser: bool = False
+) -> None:
+    """The morning in one go: machines, notebooks, packs, board. Again, it goes on. Example: fab begin --stack spring"""
+    with _borders():
+        from provisioning import beginning
+
+        _end(beginning.begin(stack, yes=yes, wait=wait, board=not no_board, browser=not no_browser))
+
+
 @task(help={**_FLEET, "token": "let a token in the URL guard the seats instead of the password"})
 def start_notebook(
     _: Context,
@@ -108,7 +127,7 @@ def start_notebook(
 
         inventory = _load(stack, only, task="start-notebook", failed=failed, wait=wait, json=json)
         results = verbs.start_notebook(inventory, token=token)
-        columns = {"Notebook": lambda result: str(result.details.get("url", "")).partition("/?")[0]}
+        columns = {"Notebook": report.address}
         again = f"fab start-notebook{' --token' if token else ''} --stack {inventory.stack}"
         report.show(inventory.stack, results, columns, as_json=json, again=again)
         _end(report.exit_code(results))
@@ -189,8 +208,9 @@ def watch(_: Context, only: str = "", stack: str = "", every: str = "", wait: st
     """Show how each seat is, live, those in need first; Ctrl-C ends. Example: fab watch --every 10"""
     with _borders():
         from provisioning import watch as watching
+        from provisioning.live import EVERY_SECONDS
 
-        seconds = _number(every, "every", 1, 3600) if every else 5
+        seconds = _number(every, "every", 1, 3600) if every else EVERY_SECONDS
         watching.show(_load(stack, only, wait=wait), every=seconds)
 
 
@@ -409,7 +429,8 @@ def board(
     """Show how each seat is, live, on a page for this computer alone, until Ctrl-C. Example: fab board"""
     with _borders():
         from provisioning import board as boards
+        from provisioning.live import EVERY_SECONDS
 
-        seconds = _number(every, "every", 2, 3600) if every else 5
+        seconds = _number(every, "every", 2, 3600) if every else EVERY_SECONDS
         wanted = _number(port, "port", 1, 65535) if port else None
         boards.hold(_load(stack, only, wait=wait), port=wanted, every_seconds=seconds, browser=not no_browser)

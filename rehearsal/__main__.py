@@ -13,14 +13,14 @@ from rehearsal import cli_engine, engine, ports, sshd
 from rehearsal.stackfile import StackFile
 from stacks.clients import tunnel_command, url
 from stacks.errors import SeatError, SeminarError, SettingsError
-from stacks.folders import PROJECT_ROOT, engine_of, make_private, stack_folder
+from stacks.folders import PROJECT_ROOT, REHEARSAL, engine_of, make_private, stack_folder
 from stacks.roster import enrol
 
-STACK = "rehearsal"
+STACK = REHEARSAL
 
 
-def up(participants: str) -> int:
-    """Bring the rehearsal up, start its notebooks, prove them, say what to type next. Returns the exit code."""
+def up(participants: str, *, machines_only: bool) -> int:
+    """Bring the rehearsal up; start its notebooks, prove them, say what to type next. Returns the exit code."""
     stack_file = StackFile.load(STACK, PROJECT_ROOT / f"Pulumi.{STACK}.yaml")
     if participants:
         stack_file = stack_file.numbered(participants)
@@ -42,6 +42,8 @@ def up(participants: str) -> int:
             stack_file.write()
             counts = engine.up(STACK, stack_file, step)
     print(", ".join(f"{count} {what}" for what, count in counts.items() if count) + ".", flush=True)
+    if machines_only:
+        return 0
     if code := _fab("start-notebook", "--stack", STACK):
         return code
     seats = inventory.load(STACK)
@@ -157,11 +159,14 @@ def main() -> int:
     bring_up.add_argument(
         "--participants", default="", help="so many numbered ones in place of the roster, for example 50"
     )
+    bring_up.add_argument("--machines-only", action="store_true", help="leave the notebooks alone")
     take_down = verbs.add_parser("down", help="end it and remove what it made")
     take_down.add_argument("--stack", default=STACK, help="the stack, where it is another than the rehearsal's own")
     asked = parser.parse_args()
     try:
-        return up(asked.participants) if asked.verb == "up" else down(asked.stack)
+        if asked.verb == "up":
+            return up(asked.participants, machines_only=asked.machines_only)
+        return down(asked.stack)
     except SeminarError as error:
         print(error, file=sys.stderr)
         return error.exit_code

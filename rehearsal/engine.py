@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from rehearsal.in_process import PARALLEL, PROJECT, run_program
+from rehearsal.in_process import PARALLEL, PROJECT, run_program, with_secrets
 from rehearsal.stackfile import StackFile
 from stacks.envelopes import plain
 from stacks.errors import EngineError, RequestError, SeminarError
@@ -194,6 +194,9 @@ def _run_program(stack: str, stack_file: StackFile, engine: _Engine) -> None:
             return engine.register(args.typ, args.name, args.inputs)
 
     class Monitor(mocks.MockMonitor):
+        def RegisterResource(self, request: Any) -> Any:
+            return with_secrets(request, super().RegisterResource(request))  # type: ignore[no-untyped-call]  # the SDK's
+
         def RegisterResourceOutputs(self, request: Any) -> Any:
             if request.urn.split("::")[2] == "pulumi:pulumi:Stack":
                 engine.finish(plain(rpc.deserialize_properties(request.outputs)))

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stacks.errors import EngineError, SeminarError
 
@@ -15,6 +15,20 @@ if TYPE_CHECKING:
 
 PROJECT = "seminar"
 PARALLEL = 16  # making a machine is mostly waiting for its sshd
+
+
+def with_secrets(request: Any, response: Any) -> Any:
+    """The answer to a RegisterResource, with what the resource asked to be secret marked so, as the engine does."""
+    from google.protobuf import struct_pb2
+    from pulumi.runtime import rpc
+
+    for key in request.additionalSecretOutputs:
+        if key in response.object:
+            envelope = struct_pb2.Struct()
+            envelope.update(rpc.wrap_rpc_secret(None))
+            envelope.fields["value"].CopyFrom(response.object.fields[key])
+            response.object.fields[key].struct_value.CopyFrom(envelope)
+    return response
 
 
 def run_program(

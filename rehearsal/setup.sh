@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make .venv and install what is asked for: setup.sh REQUIREMENTS... [--sshd] [--test-tools].
+# Make .venv and install what is asked for: setup.sh REQUIREMENTS... [--sshd] [--test-tools] [--machine].
 # Does nothing where all is there already.
 set -eu
 cd "$(dirname "$0")/.."
@@ -74,6 +74,17 @@ install_test_tools() {
   (apt_install $packages) || echo "$missing" >&2
 }
 
+# What makes and boots the virtual machines of `make test-machine`.
+install_machine_tools() {
+  packages=
+  for each in debootstrap:debootstrap mkfs.ext4:e2fsprogs qemu-system-x86_64:qemu-system-x86; do
+    PATH="$PATH:/usr/sbin:/sbin" command -v "${each%%:*}" >/dev/null || packages="$packages ${each#*:}"
+  done
+  missing="Virtual machines need$packages (Debian)."
+  # shellcheck disable=SC2086 # a list of packages
+  [ -z "$packages" ] || apt_install $packages
+}
+
 mkdir -p -m 700 .seminar
 files=
 for word; do case $word in --*) ;; *) files="$files $word" ;; esac; done
@@ -90,6 +101,7 @@ if [ ! -x .venv/bin/python ] || [ "$(cat "$mark" 2>/dev/null)" != "$wanted" ]; t
 fi
 for word; do
   [ "$word" != --test-tools ] || install_test_tools
+  [ "$word" != --machine ] || install_machine_tools
   if [ "$word" = --sshd ]; then
     PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v sshd >/dev/null || install_sshd
     command -v ssh >/dev/null || { missing="There is no ssh; install openssh-client."; apt_install openssh-client; }

@@ -22,6 +22,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 SEMINAR_FOLDER = PROJECT_ROOT / ".seminar"
 PACKS_FOLDER = PROJECT_ROOT / "packs"
 COLLECTED_FOLDER = PROJECT_ROOT / "collected"
+REHEARSAL = "rehearsal"  # the stack that is on this computer
 
 
 def stack_folder(stack: str) -> Path:

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 from stacks import access, ends
@@ -71,6 +72,16 @@ class Reader:
         else:
             return int(value)
         return default
+
+    def amount(self, key: str, example: str) -> Decimal | None:
+        """A sum of money above nothing, None where none is given."""
+        value = self.given.get(key, "").strip()
+        if not value:
+            return None
+        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", value) or not Decimal(value):
+            self.fault(key, f"is {value[:40]!r}", f"an amount above 0, for example {example}")
+            return None
+        return Decimal(value)
 
     def port(self, key: str, default: int) -> int:
         return self.whole(key, LOWEST_PORT, HIGHEST_PORT, default, "8888")

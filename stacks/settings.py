@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from decimal import Decimal
 from pathlib import Path
 
 from stacks import access, reading, sizes
@@ -23,6 +24,8 @@ from stacks.values import Secret, is_git_url, password_fault
 NAMESPACE = reading.NAMESPACE
 INTERFACES = ("notebook", "lab")
 MOST_PARTICIPANTS = 500  # aws.py's smallest network holds them all
+MOST_DOLLARS = 1_000_000
+_ANY_TIME = datetime.min.replace(tzinfo=timezone.utc)  # a beginning may be past
 
 # A path that needs no quoting anywhere: `cd learnml` is typed by hand too.
 _WORKDIR = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
@@ -34,6 +37,8 @@ class SeminarSettings:
 
     From `region` on, for a cloud alone: `allowed_cidrs` are the networks that reach SSH; `machine_type` is "" for the
     one of `size`; `image` "" for the cloud's default; `disk_gib` 0 for the image's own; `ends` is None for no end.
+    `budget` and `price_per_hour` (of one machine) are US dollars, 0 for none and None for the price list's; `begins` is
+    when a preview counts costs from, None for the present.
     """
 
     seminar: str
@@ -55,6 +60,9 @@ class SeminarSettings:
     ends: datetime | None = None
     spot: bool = False
     stable_addresses: bool = False
+    budget: int = 0
+    begins: datetime | None = None
+    price_per_hour: Decimal | None = None
 
     @classmethod
     def from_mapping(
@@ -90,6 +98,9 @@ class SeminarSettings:
             "ends": reader.moment("ends", now or datetime.now(timezone.utc)),
             "spot": reader.yes_or_no("spot", cls.spot),
             "stable_addresses": reader.yes_or_no("stable-addresses", cls.stable_addresses),
+            "budget": reader.whole("budget", 0, MOST_DOLLARS, cls.budget, "500"),
+            "begins": reader.moment("begins", _ANY_TIME),
+            "price_per_hour": reader.amount("price-per-hour", "0.526"),
             "allowed_cidrs": reader.networks("allowed-cidrs"),
             "region": reader.text("region", cls.region, lambda _: None),
             "machine_type": reader.text("machine-type", cls.machine_type, lambda _: None),
@@ -97,6 +108,7 @@ class SeminarSettings:
         }
         if cloud:
             _for_cloud(reader, cloud, values)
+        _check_order(reader, values)
         if "participants" not in reader.faulty and "roster" not in reader.faulty:
             if values["participants"] and values["roster"]:
                 reader.fault("participants", f"is {values['participants']} and roster is set too", "only one of them")
@@ -142,6 +154,9 @@ _KEYS = (
     "ends",
     "spot",
     "stable-addresses",
+    "budget",
+    "begins",
+    "price-per-hour",
 )
 
 
@@ -172,6 +187,12 @@ def _for_cloud(reader: Reader, cloud: Cloud, values: Mapping[str, object]) -> No
         reader.fault("machine-type", f"is {machine_type[:40]!r}", cloud.a_type)
     if not cloud.is_image(image):
         reader.fault("image", f"is {image[:60]!r}", cloud.an_image)
+
+
+def _check_order(reader: Reader, values: Mapping[str, object]) -> None:
+    begins, ends = values["begins"], values["ends"]
+    if isinstance(begins, datetime) and isinstance(ends, datetime) and begins >= ends:
+        reader.fault("begins", f"is {begins:%Y-%m-%d %H:%M}, and seminar:ends is no later", "a moment before the end")
 
 
 def _add_faults_of_roster(reader: Reader, roster: Path) -> None:

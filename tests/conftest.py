@@ -28,6 +28,7 @@ class Project:
     engine: str = "in-process"
     env: dict[str, str] = field(default_factory=dict)
     started: list[subprocess.Popen[str]] = field(default_factory=list)
+    patience_seconds: float = 150.0  # with each command
 
     def run(self, *words: str, stdin: str = "", cwd: str = ".", **env: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the copy; never raises for its exit code."""
@@ -38,7 +39,7 @@ class Project:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=150,
+            timeout=self.patience_seconds,
             check=False,
         )
 

@@ -13,6 +13,8 @@ import pytest
 from tests.conftest import Project, copy_project
 from tests.preview.stacks import AWS, roster, write
 
+pytestmark = pytest.mark.timeout(600)  # each test is some runs of a program
+
 
 class Checkout:
     """A checkout of the project with a seminar committed, whose files a test changes."""
@@ -113,6 +115,34 @@ def test_what_was_past_or_broken_there(here: Checkout) -> None:
     assert told["places"]
 
 
+def test_every_seminar_that_a_change_touches(here: Checkout) -> None:
+    def changed(*words: str) -> tuple[int, str]:
+        done = here.preview("--changed", "--against", "HEAD", *words)
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout
+
+    code, told = changed("--markdown")
+    assert code == 0
+    assert told.startswith("No seminar is touched by this change")
+    assert json.loads(changed("--json")[1])["stacks"] == []
+
+    roster(here.root / "spring.csv", "ada", "bose", "late")
+    write(here.root, "autumn", {**AWS, "cloud": "azure", "region": "westeurope"}, "ada")
+    (here.root / "Pulumi.over.yaml").unlink()
+    code, told = changed("--json", "--fail-on-replace")
+    assert code == 0
+    assert [report["stack"] for report in json.loads(told)["stacks"]] == ["autumn", "over", "spring"]
+    assert changed("--names", "any") == (0, "autumn\nspring\n")
+    assert changed("--names", "azure") == (0, "autumn\n")
+    assert [line for line in changed("--markdown")[1].splitlines() if line.startswith("## ")] == [
+        "## autumn: 1 participant on Azure in westeurope",
+        "## over: deleted by this change",
+        "## spring: 3 participants on AWS in eu-central-1",
+    ]
+    write(here.root, "spring", {**AWS, "size": "huge"}, "ada")
+    assert changed()[0] == 2
+
+
 def test_faults_are_sentences(here: Checkout, tmp_path: Path) -> None:
     write(here.root, "spring", {**AWS, "size": "huge"}, "ada")
     code, told = here.against("spring")
@@ -123,6 +153,7 @@ def test_faults_are_sentences(here: Checkout, tmp_path: Path) -> None:
         (("spring", "--against=--all"), "--against is '--all'"),
         (("none", "--against", "HEAD"), "There is no Pulumi.none.yaml"),
         (("spring", "--fail-on-replace"), "--fail-on-replace came without --against"),
+        (("--changed",), "--changed came without --against"),
     ):
         done = here.preview(*words)
         assert done.returncode == 2

@@ -10,6 +10,8 @@ import pytest
 from tests.conftest import Project
 from tests.preview.stacks import AWS, AZURE, write
 
+pytestmark = pytest.mark.timeout(600)  # each test is some runs of a program
+
 FIFTY = [f"p{n:02}" for n in range(50)]
 
 
@@ -19,19 +21,45 @@ def root(project: Project) -> Path:
 
 
 @pytest.mark.parametrize("settings", [AWS, AZURE, {"cloud": "local"}], ids=lambda each: each["cloud"])
-def test_fifty_seats_in_each_form(project: Project, root: Path, settings: dict[str, str]) -> None:
-    write(root, "spring", settings, "ada,Ada | <b>@all</b> `x`", *FIFTY[1:])
+def test_fifty_seats(project: Project, root: Path, settings: dict[str, str]) -> None:
+    write(root, "spring", settings, *FIFTY)
+    done = project.python("-m", "preview", "spring")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("spring: 50 participants")
+
+
+def test_each_form(project: Project, root: Path) -> None:
+    write(root, "spring", AWS, "ada,Ada | <b>@all</b> `x`", "bose")
     text = project.python("-m", "preview", "spring")
     assert text.returncode == 0, text.stderr
     assert text.stderr == ""
-    assert text.stdout.startswith("spring: 50 participants")
+    assert text.stdout.startswith("spring: 2 participants")
     assert "Ada | <b>@all</b> `x`" in text.stdout
     told = json.loads(project.python("-m", "preview", "spring", "--json").stdout)
     assert told["format"] == 1
-    assert [place["id"] for place in told["places"]] == ["ada", *FIFTY[1:]]
+    assert [place["id"] for place in told["places"]] == ["ada", "bose"]
     page = project.python("-m", "preview", "spring", "--markdown").stdout
-    assert page.startswith("## spring: 50 participants")
+    assert page.startswith("## spring: 2 participants")
     assert "| `Ada \\| <b>@all</b> 'x'` | `ada` |" in page
+
+
+def test_above_its_budget_it_is_shown_and_refused(project: Project, root: Path) -> None:
+    write(root, "spring", {**AWS, "budget": 500}, "ada")
+    for form in ([], ["--markdown"]):
+        done = project.python("-m", "preview", "spring", *form)
+        assert done.returncode == 2
+        assert done.stderr.startswith("Pulumi.spring.yaml: seminar:budget is 500 US dollars")
+        assert "Refused" in done.stdout
+        assert "Cost of the machines" in done.stdout
+    write(root, "spring", {**AWS, "budget": 500, "begins": "2099-03-05 08:00 UTC"}, "ada")
+    told = json.loads(project.python("-m", "preview", "spring", "--json").stdout)
+    assert told["cost"] == {
+        "currency": "USD",
+        "per_machine_hour": "0.115",
+        "source": "public price lists, docs/aws.md, 2026-11",
+        "until_end": "1.15",
+        "budget": 500,
+    }
 
 
 def test_faults_are_sentences_in_each_form(project: Project, root: Path) -> None:

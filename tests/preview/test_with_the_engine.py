@@ -82,6 +82,11 @@ def test_both_say_the_same(seminar: Seminar) -> None:
         seminar.enrol(*people)
         assert by_the_preview(seminar) == by_the_engine(seminar), change
 
+    done = seminar.project.run("sh", "preview/live.sh", "HEAD", str(before["cloud"]))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "== class\nPreviewing update (class)" in done.stdout
+    assert "There is no state of it" in seminar.project.run("sh", "preview/live.sh", "HEAD", "local").stdout
+
     # No setting replaces a machine that is there, so take away what keeps it so.
     seminar.settings = dict(before)
     seminar.set(image="ubuntu-24.04")

@@ -24,7 +24,7 @@ from provisioning.archive import ArchiveError, Work
 from tests.conftest import STACK, Project
 from tests.provisioning.machines import Proxy, reached_at
 
-pytestmark = pytest.mark.xdist_group("collect")
+pytestmark = [pytest.mark.xdist_group("collect"), pytest.mark.timeout(400)]
 AS_ROOT = pytest.mark.skipif(
     os.getuid() != 0 or sys.platform != "linux", reason="a file system of its own needs root, and Linux"
 )
@@ -120,7 +120,7 @@ def test_an_archive_with_checksums_and_again(ada: Seat, tmp_path: Path) -> None:
     assert "work/run.sh" not in ada.files()
 
 
-def test_what_is_left_out_is_said(ada: Seat) -> None:
+def test_what_is_left_out_is_said(ada: Seat, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
         ".ipynb_checkpoints/a.ipynb",
         "deep/__pycache__/a.pyc",
@@ -141,9 +141,9 @@ def test_what_is_left_out_is_said(ada: Seat) -> None:
     (ada.work / "link").symlink_to("/etc/passwd")
     os.mkfifo(ada.work / "pipe")
     with socket.socket(socket.AF_UNIX) as listener:
-        os.chdir(ada.work)
-        listener.bind("socket")
-        os.chdir(ada.machines.root)
+        with monkeypatch.context() as here:
+            here.chdir(ada.work)  # a socket's path must be short
+            listener.bind("socket")
         seat = ada.collect("--largest-mib", "2")
     assert ada.names() == {"venv/pyvenv.cfg", "venv/inside.ipynb", "work.ipynb", ".git/HEAD", "deep/"} - {"deep/"}
     assert seat["note"] == "left out for their size: data.bin (3 MiB), sparse (1048576 MiB)"
@@ -251,27 +251,26 @@ def test_a_file_that_changes_while_it_is_read(ada: Seat) -> None:
     assert ada.files()["work/train.log"] == log.read_bytes()
 
 
-def test_a_transfer_that_breaks_off_goes_on(ada: Seat) -> None:
+def test_a_transfer_that_breaks_off_is_tried_again(ada: Seat) -> None:
     for number in range(8):
         ada.put(f"{number}.bin", random.Random(number).randbytes(200_000))
     port = int(ada.machines.seats()["ada"]["ssh_ports"][0])
     with Proxy(port, answers_reset=1, after=1_000_000) as proxy, reached_at(ada.machines, "ada", proxy.port):
         seat = ada.collect()
         assert proxy.connections == 2
-        assert proxy.carried < 2_300_000, "what had arrived did not travel again"
     assert seat["files"] == 8
     assert not (ada.folder / ".part").exists()
 
 
-def test_a_transfer_that_broke_off_goes_on_with_the_next_run(ada: Seat) -> None:
+def test_what_has_arrived_does_not_travel_again(ada: Seat) -> None:
+    """The machine's program ends in the middle; the next run fetches the rest."""
     for number in range(8):
         ada.put(f"{number}.bin", random.Random(number).randbytes(200_000))
-    port = int(ada.machines.seats()["ada"]["ssh_ports"][0])
-    code = "from provisioning import fleet, tasks; fleet.RETRY_SECONDS = (); import invoke; "
-    with Proxy(port, answers_reset=9, after=1_000_000) as proxy, reached_at(ada.machines, "ada", proxy.port):
-        done = ada.machines.python("-c", code + "tasks.collect(invoke.Context(), only='ada')")
-    assert "ada: the connection broke off" in done.stdout, done.stdout + done.stderr
-    assert ada.collect()["fetched_bytes"] < 1_200_000
+    sending = "    for again in (False, True):\n"
+    with program(ada, sending, f"    if number == 5:\n        sys.exit(0)\n{sending}"):
+        assert "ada: collect ended with status 0 and no answer." in ada.told()
+    assert archive.archives(ada.folder) == []
+    assert ada.collect()["fetched_bytes"] == 600_000
     assert ada.names() == {f"{number}.bin" for number in range(8)}
 
 
@@ -358,6 +357,7 @@ def test_a_machine_that_lies_is_refused(ada: Seat) -> None:
         {"sha256": "../../x"},
         {"size": -1},
         {"size": None},
+        {"mtime": float("inf")},
     ):
         with pytest.raises(ValueError, match=r"."):
             Work.from_dict({**told, "files": [{**file, **change}]})
@@ -384,7 +384,7 @@ def test_two_at_once(ada: Seat) -> None:
     port = int(ada.machines.seats()["ada"]["ssh_ports"][0])
     with Proxy(port, stalls=200_000) as proxy, reached_at(ada.machines, "ada", proxy.port):
         first = ada.machines.popen(str(Path(sys.prefix) / "bin/fab"), "collect", "--only", "ada")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not (ada.folder / ".part/arriving").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert "another run is collecting this seat's work right now" in ada.told()

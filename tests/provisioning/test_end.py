@@ -97,7 +97,7 @@ def test_a_seat_that_can_not_be_reached(project: Project) -> None:
     assert project.machine("ada").exists()
     told = end(project, "--yes", "--without", "ada,bose")
     check_that_all_is_gone(project, told)
-    assert "and the 3 machines of rehearsal destroyed with all files. The work of ada is lost." in told
+    assert "destroys the 3 machines of rehearsal with all their files. The work of ada is lost with them." in told
     assert "the archives of 2 participants are in collected/rehearsal/; given up: ada." in told
     assert kept(project, "ada") == []
     assert kept(project, "bose") == ["the work of bose"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -118,6 +119,9 @@ def test_a_good_value(key: str, value: str, parsed: object) -> None:
         ("ends", "2027-03-05 18:00 America/Argentina/Salta", datetime(2027, 3, 5, 21, tzinfo=timezone.utc)),
         ("spot", "true", True),
         ("stable-addresses", "false", False),
+        ("budget", "500", 500),
+        ("begins", "2020-03-05 08:00 UTC", datetime(2020, 3, 5, 8, tzinfo=timezone.utc)),
+        ("price-per-hour", "0.526", Decimal("0.526")),
     ],
 )
 def test_a_good_value_for_a_cloud(key: str, value: str, parsed: object) -> None:
@@ -158,6 +162,11 @@ ENDS = "a date, a time and a zone, for example 2027-03-05 18:00 Europe/Berlin."
         ("ends", "2026-11-23 12:00 UTC", "is '2026-11-23 12:00 UTC', which is past", "a moment to come;"),
         ("spot", "yes", "is 'yes'", "true or false."),
         ("stable-addresses", "1", "is '1'", "true or false."),
+        ("budget", "500 EUR", "is '500 EUR'", "a whole number from 1 to 1000000, for example 500."),
+        ("budget", "-1", "is -1", "a whole number from 1 to 1000000, for example 500."),
+        ("begins", "monday", "is 'monday'", ENDS),
+        ("price-per-hour", "0,526", "is '0,526'", "an amount above 0, for example 0.526."),
+        ("price-per-hour", "0.00", "is '0.00'", "an amount above 0, for example 0.526."),
     ],
 )
 def test_a_bad_value_for_a_cloud_is_one_sentence(key: str, value: str, came: str, expected: str) -> None:
@@ -209,6 +218,14 @@ def test_a_bad_value_for_azure_is_one_sentence(key: str, value: str, came: str, 
     (found,) = faults({**ON_AZURE, key: value})
     assert found.startswith(f"Pulumi.spring.yaml: seminar:{key} {came}; expected {expected}")
     assert found.endswith(".")
+
+
+def test_the_end_comes_after_the_beginning() -> None:
+    told = faults({**ON_AWS, "begins": "2027-03-05 18:00 UTC", "ends": "2027-03-05 18:00 UTC"})
+    assert told == (
+        "Pulumi.spring.yaml: seminar:begins is 2027-03-05 18:00, and seminar:ends is no later; expected a moment "
+        "before the end.",
+    )
 
 
 def test_what_a_rehearsal_needs_not() -> None:
