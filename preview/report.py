@@ -79,11 +79,14 @@ def report_on(stack: str, against: Revision | None, now: datetime) -> Report:
     own = PROJECT_ROOT / f"Pulumi.{stack}.yaml"
     with tempfile.TemporaryDirectory(prefix="seminar-") as folder:
         old, faults = _old_side(stack, against, Path(folder)) if against else (None, ())
-    if not own.exists() and old is not None and against is not None:
-        return _deleted(stack, old, against, now)
+    if not own.exists() and against is not None:
+        if old is not None:
+            return _deleted(stack, old, against, now)
+        if faults:
+            return Report(stack=stack, comparison=_unreadable(against, faults))
     try:
         new = _side(StackFile.load(stack, own))
-    except SettingsError as error:
+    except SeminarError as error:
         if not own.exists():
             raise
         return Report(stack=stack, faults=error.faults)
@@ -91,11 +94,12 @@ def report_on(stack: str, against: Revision | None, now: datetime) -> Report:
     refused = refusals(new.settings, new.declared, now)
     if against is None:
         return Report(stack=stack, plan=plan, faults=refused)
-    if faults:
-        found = Comparison(ref=against.ref, commit=against.commit, settings={}, faults=faults)
-    else:
-        found = compare(old, new, ref=against.ref, commit=against.commit)
+    found = _unreadable(against, faults) if faults else compare(old, new, ref=against.ref, commit=against.commit)
     return Report(stack=stack, plan=plan, comparison=found, faults=refused)
+
+
+def _unreadable(against: Revision, faults: tuple[str, ...]) -> Comparison:
+    return Comparison(ref=against.ref, commit=against.commit, settings={}, faults=faults)
 
 
 def _old_side(stack: str, against: Revision, folder: Path) -> tuple[Side | None, tuple[str, ...]]:

@@ -113,6 +113,9 @@ def test_what_was_past_or_broken_there(here: Checkout) -> None:
     assert code == 1  # nobody can tell
     assert "seminar:sise is not a setting" in told["against"]["faults"][0]
     assert told["places"]
+    (here.root / "Pulumi.broken.yaml").unlink()
+    code, told = here.against("broken")
+    assert (code, len(told["against"]["faults"])) == (1, 1)
 
 
 def test_every_seminar_that_a_change_touches(here: Checkout) -> None:
