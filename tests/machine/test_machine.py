@@ -199,7 +199,7 @@ def test_a_stop_is_kept_and_a_start_undoes_it(booted: Booted) -> None:
 
 @first
 def test_a_full_disk_is_a_sentence_and_leaves_the_settings_whole(booted: Booted) -> None:
-    before = booted.participant(f"cat {CONFIG}")
+    before, running = booted.participant(f"cat {CONFIG}"), booted.participant(PID)
     # All that is free for users, and a little of what is root's.
     booted.root("fallocate -l $(($(df --output=avail -B1 / | tail -n 1) + 16777216)) /full")
     try:
@@ -208,6 +208,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_settings_whole(booted: Booted)
         assert seat["outcome"] == "failed"
         assert re.search(r"can't be written on the machine: 0 MiB are free", seat["reason"]), seat
         assert booted.participant(f"cat {CONFIG}") == before
+        assert booted.participant(PID) == running  # what ran goes on
     finally:
         booted.root("rm -f /full")
     assert booted.room.fab("start-notebook")["outcome"] == "changed"
