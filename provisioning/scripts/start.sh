@@ -274,15 +274,15 @@ await_listening() {
 # start ANEW: see to it that Jupyter runs with these settings; `yes` even if it does. Sets state.
 start() {
   state=changed
+  # First: where it can't be written, because the disk is full, what runs goes on.
+  [ "$configured" = yes ] || put "$config" "$text"
   if running; then
     if [ "$1" = no ] && as_wanted; then
       state=unchanged
-    else
-      end_jupyter
+      return 0
     fi
+    end_jupyter
   fi
-  [ "$configured" = yes ] || put "$config" "$text"
-  [ "$state" = changed ] || return 0
   launch
   await_listening
   # Last: a start that was cut short has no settings of this process and is done anew.

@@ -139,7 +139,10 @@ def booted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def _host_key(port: int) -> str:
-    """The key that sshd shows now."""
+    """The key, or keys, that sshd shows at the first time that it shows any: it may just be starting anew."""
     words = ("ssh-keyscan", "-T", "60", "-p", str(port), "127.0.0.1")
-    said = subprocess.run(words, capture_output=True, text=True, timeout=_SSH_SECONDS, check=True).stdout
+    deadline = time.monotonic() + LONG_SECONDS
+    said = ""
+    while not said and time.monotonic() < deadline:
+        said = subprocess.run(words, capture_output=True, text=True, timeout=_SSH_SECONDS, check=False).stdout
     return "\n".join(line.partition(" ")[2] for line in said.splitlines() if not line.startswith("#"))

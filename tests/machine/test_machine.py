@@ -52,6 +52,7 @@ def test_a_start_waits_for_the_boot_and_is_proved(booted: Booted) -> None:
 
 @each
 def test_cloud_init_ended_without_a_complaint(booted: Booted) -> None:
+    booted.root("cloud-init status --wait >/dev/null || true")
     said = json.loads(booted.root("cat /run/cloud-init/status.json"))["v1"]
     stages = [stage for stage in said.values() if isinstance(stage, dict)]
     assert [stage["errors"] for stage in stages if stage.get("errors")] == []
@@ -198,7 +199,7 @@ def test_a_stop_is_kept_and_a_start_undoes_it(booted: Booted) -> None:
 
 @first
 def test_a_full_disk_is_a_sentence_and_leaves_the_settings_whole(booted: Booted) -> None:
-    before = booted.participant(f"cat {CONFIG}")
+    before, running = booted.participant(f"cat {CONFIG}"), booted.participant(PID)
     # All that is free for users, and a little of what is root's.
     booted.root("fallocate -l $(($(df --output=avail -B1 / | tail -n 1) + 16777216)) /full")
     try:
@@ -207,6 +208,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_settings_whole(booted: Booted)
         assert seat["outcome"] == "failed"
         assert re.search(r"can't be written on the machine: 0 MiB are free", seat["reason"]), seat
         assert booted.participant(f"cat {CONFIG}") == before
+        assert booted.participant(PID) == running  # what ran goes on
     finally:
         booted.root("rm -f /full")
     assert booted.room.fab("start-notebook")["outcome"] == "changed"
