@@ -43,6 +43,7 @@ _PACKAGES = (
     "curl",
     "iproute2",
     "procps",
+    "e2fsprogs",
 )
 
 # One card, as in a cloud, whose address comes by DHCP; the second is the wire of the scan (wire.py).
