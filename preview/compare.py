@@ -96,7 +96,7 @@ def compare(old: Side | None, new: Side | None, *, ref: str, commit: str) -> Com
 
 
 def changes(old: Side | None, new: Side | None) -> tuple[Change, ...]:
-    """What becomes of each resource that does not stay as it is, those first that others stand on."""
+    """What becomes of each resource that does not stay as it is, by kind and name."""
     before = {each.key: each for each in old.declared} if old else {}
     after = {each.key: each for each in new.declared} if new else {}
     anew = bool(old and new and _place(old) != _place(new))
@@ -119,7 +119,8 @@ def changes(old: Side | None, new: Side | None) -> tuple[Change, ...]:
             because = tuple(line for name in differing for line in _told(name, was.clear, resource.clear))
             found.append(Change(resource.kind, resource.name, REPLACED if is_replaced else CHANGED, because))
     gone = [each for key, each in before.items() if key not in after and not each.is_group]
-    return (*found, *(Change(each.kind, each.name, DELETED) for each in gone if not each.kind.startswith("pulumi:")))
+    found += [Change(each.kind, each.name, DELETED) for each in gone if not each.kind.startswith("pulumi:")]
+    return tuple(sorted(found, key=lambda change: (change.kind, change.name)))  # registered in any order
 
 
 def _place(side: Side) -> tuple[str, str]:
