@@ -31,6 +31,7 @@ def run(asked: argparse.Namespace) -> int:
         _print_json(report.to_dict())
     else:
         _show(report, asked)
+    _tell_faults(report)
     return _exit_code(report, asked)
 
 
@@ -51,6 +52,8 @@ def _run_changed(asked: argparse.Namespace, against: Revision, now: datetime) ->
             _show(report, asked)
         if not reports:
             print(NO_CHANGE)
+    for report in reports:
+        _tell_faults(report)
     return max((_exit_code(report, asked) for report in reports), default=0)
 
 
@@ -65,11 +68,15 @@ def _print_json(document: object) -> None:
 
 
 def _show(report: Report, asked: argparse.Namespace) -> None:
-    """Print a report for people; faults in sentences to standard error, too."""
+    """Print a report for people."""
     if asked.markdown:
         print(page.markdown(report.title(), report.sections()))
     elif report.plan or report.comparison:
         page.print_page(report.title(), report.sections())
+
+
+def _tell_faults(report: Report) -> None:
+    """In sentences, on standard error: in every form."""
     for fault in report.faults:
         print(fault, file=sys.stderr)
 

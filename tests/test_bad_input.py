@@ -102,7 +102,8 @@ def test_an_encrypted_password_without_the_cli(project: Project) -> None:
 
 def test_no_sshd(project: Project, tmp_path: Path) -> None:
     """Seen through an empty PATH and a name that is not there: the computer of the test has one."""
-    code = "import rehearsal.sshd as s; s.find = lambda: None; from rehearsal.__main__ import up; up('')"
+    code = "import rehearsal.sshd as s; s.find = lambda: None; import rehearsal.__main__ as r; "
+    code += "r.up('', machines_only=True)"
     done = project.python("-c", code)
     assert "No OpenSSH server was found on this computer" in done.stderr
     assert "openssh-server" in done.stderr

@@ -137,10 +137,12 @@ starts_itself() {
 
 # end_jupyter: end it gently, then by force. Its kernels end with it.
 end_jupyter() {
-  managed && systemctl --user --quiet disable --now "$unit" 2>/dev/null
+  # What systemd has ended is gone, and its number may be another's already; but it need not be systemd's.
+  if ! { managed && systemctl --user --quiet disable --now "$unit" 2>/dev/null; } || alive "$pid"; then
+    kill -TERM "$pid" 2>/dev/null
+  fi
   tries=0
   while alive "$pid"; do
-    [ "$tries" -eq 0 ] && kill -TERM "$pid" 2>/dev/null
     tries=$((tries + 1))
     # Jupyter gives its kernels 5 seconds.
     [ "$tries" -eq 80 ] && kill -s KILL -- "-$pid" 2>/dev/null

@@ -76,6 +76,7 @@ def test_connect_opens_the_browser_once_and_ends_cleanly(
         assert window.interrupt() == 0
         assert window.awaits("Closed. The notebook goes on")
     assert laptop.opens() == [url]
+    psutil.wait_procs(children, timeout=20)
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
     assert list(laptop.temporary.iterdir()) == []
 
@@ -86,6 +87,7 @@ def test_closing_the_window_ends_the_tunnel(pack: Path, laptop: Laptop) -> None:
         ssh = window.ssh()
         window.process.send_signal(1)  # SIGHUP
         window.process.wait(timeout=20)
+        psutil.wait_procs([ssh], timeout=20)  # it was told to end, and need not have ended yet
         assert not ssh.is_running() or ssh.status() == psutil.STATUS_ZOMBIE
     assert list(laptop.temporary.iterdir()) == []
 

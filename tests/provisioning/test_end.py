@@ -54,7 +54,7 @@ def end(project: Project, *words: str, code: int = 0) -> str:
 
 def cut_short(project: Project, patch: str) -> None:
     """A `fab end` that ends at once and without a word, as by kill -9, where the patch says `stop()`."""
-    code = "import os; from provisioning import end_mark, ending, tasks, verbs; import invoke\n"
+    code = "import os; from provisioning import end_mark, ending, engines, tasks, verbs; import invoke\n"
     code += f"def stop(*_, **__): os._exit(9)\n{patch}\ntasks.end(invoke.Context(), yes=True)"
     done = project.python("-c", code)
     assert done.returncode == 9, done.stdout + done.stderr
@@ -172,7 +172,7 @@ def test_cut_short_before_anything_was_destroyed(project: Project) -> None:
     assert "The notebooks were stopped; `fab start-notebook --stack rehearsal` starts them again." in done.stdout
 
     # The mark stands, nothing is destroyed yet, and the participants go on working: what is new is collected.
-    cut_short(project, "ending._run = stop")
+    cut_short(project, "engines.run = stop")
     assert len(project.seats()) == 3
     work(project, "ada", "worked on still")
     interrupt(project)
@@ -210,7 +210,7 @@ def test_cut_short_while_it_is_destroyed(project: Project) -> None:
         "    for id_ in ('ada', 'curie'):\n"
         "        sshd.remove({'folder': machine_folder('rehearsal', id_), 'laptops': {}})\n"
         "    stop()\n"
-        "ending._run = some",
+        "engines.run = some",
     )
     assert not project.machine("ada").exists()
     newest = archive.archives(project.root / "collected" / STACK / "curie")[-1]
