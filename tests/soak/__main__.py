@@ -204,6 +204,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else, behind an `&`, no window here could be closed
     with tempfile.TemporaryDirectory(prefix="seminar-soak-") as name:
         folder = Path(name)
         project = Project(copy_project(folder / "a seminar"), env={"PATH": PATH_WITHOUT_CLI})
@@ -267,12 +268,15 @@ def _class(soak: Soak, minutes: float) -> Gauge:
 def _print(soak: Soak, options: argparse.Namespace, gauge: Gauge) -> None:
     stories = [person.story for person in soak.left]
     away = sorted(seconds for story in stories for seconds in story.away_seconds)
+    lost, killed = sum(story.lost for story in stories), soak.events["a Jupyter killed"]
+    if lost > killed:
+        soak.faults.append(f"{lost} kernels were lost, and only {killed} Jupyters killed")
     rows: list[tuple[str, str]] = [
         ("seats, minutes, seed", f"{options.seats}, {options.minutes:g}, {options.seed}"),
         *((what, str(count)) for what, count in sorted(soak.events.items())),
         ("kernels begun", str(sum(story.kernels for story in stories))),
         ("notebook away and back, kernel still there", str(sum(story.survived for story in stories))),
-        ("notebook away and back, kernel lost with its Jupyter", str(sum(story.lost for story in stories))),
+        ("notebook away and back, kernel lost with its Jupyter", str(lost)),
     ]
     if away:
         rows.append(("seconds away, median and longest", f"{median(away):.0f}, {away[-1]:.0f}"))
