@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -54,7 +53,6 @@ def begin(stack: str, *, yes: bool, wait: str, board: bool, browser: bool) -> in
     from provisioning import board as boards
     from provisioning.live import EVERY_SECONDS
 
-    gc.enable()  # a verb's process is short and does without; from here on it is a long one
     boards.hold(found, every_seconds=EVERY_SECONDS, browser=browser)
     return code
 

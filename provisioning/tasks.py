@@ -82,8 +82,13 @@ def _number(text: str, option: str, least: int, most: int) -> int:
 
 
 def _detail(name: str) -> Callable[[SeatResult], str]:
-    """A column: what a seat's result tells under this name."""
-    return lambda result: str(result.details.get(name, ""))
+    """A column: what a seat's result tells under this name, "" where that is unknown."""
+
+    def told(result: SeatResult) -> str:
+        value = result.details.get(name)
+        return "" if value is None else str(value)
+
+    return told
 
 
 def _end(code: int) -> None:
@@ -159,15 +164,15 @@ def status(
         inventory = _load(stack, only, task="status", failed=failed, wait=wait, json=json)
         results = verbs.status(inventory)
         columns = {
-            "Tunnels": lambda result: str(result.details.get("tunnels", "")),
+            "Tunnels": _detail("tunnels"),
             "Kernels": lambda result: _kernels(result.details),
             "Disk": lambda result: _gib(result.details.get("free_mib")),
             "Memory": lambda result: _gib(result.details.get("memory_free_mib")),
         }
         if any(result.details.get("gpu") for result in results):
-            columns["GPU"] = lambda result: str(result.details.get("gpu") or "")
+            columns["GPU"] = _detail("gpu")
         if any(result.details.get("password") != "yes" for result in results if result.is_well):
-            columns["Password"] = lambda result: str(result.details.get("password", ""))
+            columns["Password"] = _detail("password")
         report.show(inventory.stack, results, columns, as_json=json, again=f"fab status --stack {inventory.stack}")
         _end(report.exit_code(results))
 
@@ -224,7 +229,7 @@ def set_password(_: Context, only: str = "", stack: str = "", generate: bool = F
         passwords.keep(inventory.stack, inventory.seats, None if generate else passwords.ask())
         inventory = _load(inventory.stack, only)
         results = verbs.set_password(inventory)
-        columns = {"Password in": lambda result: str(result.details.get("password", ""))}
+        columns = {"Password in": _detail("password")}
         again = f"The state has the new passwords already. fab start-notebook --stack {inventory.stack}"
         report.show(inventory.stack, results, columns, as_json=json, again=again)
         _end(report.exit_code(results))
@@ -252,7 +257,7 @@ def run(
         results = verbs.run(inventory, command)
         if not json:
             report.show_output(results)
-        columns = {"Exit": lambda result: str(result.details.get("exit", ""))}
+        columns = {"Exit": _detail("exit")}
         again = f"fab run --command {shlex.quote(command)} --stack {inventory.stack}"
         report.show(inventory.stack, results, columns, as_json=json, again=again)
         _end(report.exit_code(results))
@@ -385,7 +390,7 @@ def packs(_: Context, only: str = "", failed: bool = False, stack: str = "", jso
         inventory = _load(stack, only, task="packs", failed=failed)
         results = makers.write(inventory)
         last_run.keep(inventory.stack, "packs", results)
-        columns = {"Send": lambda result: str(result.details.get("send", ""))}
+        columns = {"Send": _detail("send")}
         report.show(inventory.stack, results, columns, as_json=json, again=f"fab packs --stack {inventory.stack}")
         for line in [*makers.to_send(results), *makers.remove_strangers(inventory)]:
             print(line, file=sys.stderr if json else sys.stdout)
